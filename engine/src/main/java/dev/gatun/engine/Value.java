@@ -1,0 +1,39 @@
+package dev.gatun.engine;
+
+/** A tensor-to-be in a {@link Graph}: known by shape and dtype, given memory when compiled. */
+public final class Value {
+  final Graph graph;
+  final int id;
+  final TensorSpec spec;
+  final Graph.Node producer; // null for a bound tensor
+  Tensor storage; // fixed memory: a bound tensor, or where a result is to be stored
+
+  Value(Graph graph, int id, TensorSpec spec, Graph.Node producer, Tensor storage) {
+    this.graph = graph;
+    this.id = id;
+    this.spec = spec;
+    this.producer = producer;
+    this.storage = storage;
+  }
+
+  public Graph graph() {
+    return graph;
+  }
+
+  public TensorSpec spec() {
+    return spec;
+  }
+
+  public Shape shape() {
+    return spec.shape();
+  }
+
+  public DType dtype() {
+    return spec.dtype();
+  }
+
+  @Override
+  public String toString() {
+    return "%" + id + " " + spec;
+  }
+}

@@ -1,0 +1,241 @@
+package dev.gatun.engine.contract;
+
+import dev.gatun.engine.DType;
+import dev.gatun.engine.Device;
+import dev.gatun.engine.Op;
+import dev.gatun.engine.Shape;
+import dev.gatun.engine.TensorSpec;
+import dev.gatun.engine.contract.OpCase.Draw;
+import dev.gatun.engine.op.Adam;
+import dev.gatun.engine.op.Add;
+import dev.gatun.engine.op.Conv2d;
+import dev.gatun.engine.op.Conv2dBackwardData;
+import dev.gatun.engine.op.Conv2dBackwardWeights;
+import dev.gatun.engine.op.Fill;
+import dev.gatun.engine.op.Gate;
+import dev.gatun.engine.op.GateBackward;
+import dev.gatun.engine.op.GroupNorm;
+import dev.gatun.engine.op.GroupNormBackward;
+import dev.gatun.engine.op.NormalizePixels;
+import dev.gatun.engine.op.Relu;
+import dev.gatun.engine.op.ReluBackward;
+import dev.gatun.engine.op.SelectRow;
+import dev.gatun.engine.op.SelectRowBackward;
+import dev.gatun.engine.op.ShiftRows;
+import dev.gatun.engine.op.SoftmaxCrossEntropy;
+import dev.gatun.engine.op.SoftmaxCrossEntropyBackward;
+import dev.gatun.engine.op.SquaredNorm;
+import dev.gatun.engine.op.Taps;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * The cases every device is held to: each op in each dtype, at sizes below, at and above the tiles of
+ * its kernels, at odd sizes, and through each branch of its launch.
+ */
+public final class ContractSuite {
+  private static final Draw STANDARD = new Draw.Normal(0, 1);
+  private static final Draw WEIGHTS = new Draw.Normal(0, 0.2);
+
+  private final List<OpCase> cases = new ArrayList<>();
+  private int seed = 1;
+
+  private ContractSuite() {}
+
+  /** All cases, in a fixed order. */
+  public static List<OpCase> cases() {
+    ContractSuite suite = new ContractSuite();
+    for (DType type : List.of(DType.F32, DType.BF16)) {
+      suite.convolutions(type);
+      suite.elementwise(type);
+      suite.crossEntropy(type);
+      suite.groupNorm(type);
+      suite.rows(type);
+    }
+    suite.optimizer();
+    return List.copyOf(suite.cases);
+  }
+
+  /** The cases that a device has an implementation for. */
+  public static List<OpCase> cases(Device device) {
+    return cases().stream().filter(c -> device.supports(c.op(), c.inputs())).toList();
+  }
+
+  private void add(Op op, List<TensorSpec> inputs, int terms, DType roundTo, Draw... draws) {
+    cases.add(new OpCase(op, inputs, terms, roundTo, List.of(draws), seed++));
+  }
+
+  private void convolutions(DType type) {
+    // masks A and B, the stacks of a gated PixelCNN, dense, dilated, strided, shifted, 1x1
+    conv(type, new Conv2d(Taps.masked(7, false)), true, 2, 9, 7, 2, 16);
+    conv(type, new Conv2d(Taps.masked(3, true)), true, 1, 8, 8, 31, 33);
+    conv(type, new Conv2d(Taps.rectangle(-3, 0, -3, 3)), true, 1, 11, 13, 1, 64);
+    conv(type, new Conv2d(Taps.rectangle(-1, 0, -1, 1)), true, 2, 7, 9, 32, 64);
+    conv(type, new Conv2d(Taps.rectangle(0, 0, -3, -1)), false, 1, 5, 28, 2, 32);
+    conv(type, new Conv2d(Taps.rectangle(0, 0, -1, 0)), true, 3, 1, 28, 32, 64);
+    conv(type, new Conv2d(Taps.rectangle(-1, -1, 0, 0)), false, 2, 6, 5, 64, 64);
+    conv(type, new Conv2d(Taps.rectangle(-2, -2, 2, 2)), false, 1, 6, 7, 3, 5);
+    conv(type, new Conv2d(Taps.point()), true, 1, 3, 3, 1, 1);
+    conv(type, new Conv2d(Taps.point()), true, 2, 15, 17, 65, 63);
+    conv(type, new Conv2d(Taps.square(3)), true, 1, 12, 12, 17, 15);
+    conv(type, new Conv2d(Taps.rectangle(-1, 1, -1, 1, 2)), true, 1, 9, 10, 16, 16);
+    conv(type, new Conv2d(Taps.square(3), 2, 2, null), true, 2, 9, 8, 8, 24);
+    conv(type, new Conv2d(Taps.rectangle(-1, 0, -1, 1), 2, 1, null), true, 1, 7, 7, 12, 20);
+    if (type == DType.BF16) {
+      conv(type, new Conv2d(Taps.point(), 1, 1, DType.F32), true, 1, 8, 9, 48, 256);
+    }
+  }
+
+  private void conv(
+      DType type, Conv2d op, boolean bias, int n, int h, int w, int channels, int filters) {
+    TensorSpec x = TensorSpec.of(type, n, h, w, channels);
+    TensorSpec weights = TensorSpec.of(DType.F32, op.taps().count(), channels, filters);
+    TensorSpec biasSpec = TensorSpec.of(DType.F32, filters);
+    List<TensorSpec> inputs = bias ? List.of(x, weights, biasSpec) : List.of(x, weights);
+    Shape y = op.check(inputs).getFirst().shape();
+    TensorSpec dy = new TensorSpec(y, type);
+    int products = op.taps().count() * channels + 2;
+    if (bias) {
+      add(op, inputs, products, type, STANDARD, WEIGHTS, STANDARD);
+    } else {
+      add(op, inputs, products, type, STANDARD, WEIGHTS);
+    }
+    add(
+        new Conv2dBackwardData(op, x.shape()),
+        List.of(weights, dy),
+        op.taps().count() * filters + 2,
+        type,
+        WEIGHTS,
+        STANDARD);
+    add(
+        new Conv2dBackwardWeights(op, bias),
+        List.of(x, dy),
+        y.rows() + 2,
+        type,
+        STANDARD,
+        STANDARD);
+  }
+
+  private void elementwise(DType type) {
+    for (int channels : new int[] {1, 15, 16, 17, 64}) {
+      TensorSpec x = TensorSpec.of(type, 2, 3, 5, 2 * channels);
+      TensorSpec y = TensorSpec.of(type, 2, 3, 5, channels);
+      Draw wide = new Draw.Normal(0, 3);
+      add(new Gate(), List.of(x), 24, type, wide);
+      add(new Gate(), List.of(x, x), 24, type, wide, wide);
+      add(new GateBackward(), List.of(x, y), 24, type, wide, STANDARD);
+      add(new GateBackward(), List.of(x, x, y), 24, type, wide, wide, STANDARD);
+    }
+    // the last one is long enough to be split between threads
+    for (int n : new int[] {1, 15, 16, 17, 1000, 70001}) {
+      TensorSpec x = TensorSpec.of(type, n);
+      add(new Relu(), List.of(x), 1, type, STANDARD);
+      add(new ReluBackward(), List.of(x, x), 1, type, STANDARD, STANDARD);
+      add(new Add(), List.of(x, x), 1, type, STANDARD, STANDARD);
+      add(new Fill(x, 0.25f), List.of(), 1, type);
+    }
+    for (int levels : new int[] {2, 256}) {
+      add(
+          new NormalizePixels(levels, type),
+          List.of(TensorSpec.of(DType.U8, 3, 5, 7, levels == 2 ? 1 : 3)),
+          3,
+          type,
+          new Draw.Whole(0, levels));
+    }
+  }
+
+  private void crossEntropy(DType type) {
+    for (int classes : new int[] {2, 15, 16, 17, 256}) {
+      for (int rows : new int[] {1, 7, 300}) {
+        TensorSpec logits = TensorSpec.of(type, rows, classes);
+        TensorSpec targets = TensorSpec.of(DType.U8, rows);
+        TensorSpec perRow = TensorSpec.of(DType.F32, rows);
+        TensorSpec one = TensorSpec.of(DType.F32, 1);
+        Draw labels = new Draw.Whole(0, classes);
+        Draw wide = new Draw.Normal(0, 4);
+        add(
+            new SoftmaxCrossEntropy(null),
+            List.of(logits, targets),
+            classes + 16,
+            type,
+            wide,
+            labels);
+        add(
+            new SoftmaxCrossEntropyBackward(type),
+            List.of(logits, targets, perRow, one),
+            16,
+            DType.F32,
+            wide,
+            labels,
+            new Draw.Uniform(4, 9),
+            STANDARD);
+      }
+    }
+  }
+
+  private void groupNorm(DType type) {
+    int[][] sizes = {{1, 1, 1, 1, 1}, {2, 5, 3, 6, 3}, {1, 16, 16, 32, 8}, {2, 7, 9, 33, 11}, {1, 15, 17, 4, 1}, {3, 4, 4, 64, 32}};
+    for (int[] s : sizes) {
+      GroupNorm op = new GroupNorm(s[4], 1e-5f);
+      TensorSpec x = TensorSpec.of(type, s[0], s[1], s[2], s[3]);
+      TensorSpec affine = TensorSpec.of(DType.F32, s[3]);
+      TensorSpec statistics = TensorSpec.of(DType.F32, s[0], s[4]);
+      int terms = s[1] * s[2] * s[3] / s[4] + 16;
+      Draw shifted = new Draw.Normal(1, 2);
+      add(op, List.of(x, affine, affine), terms, DType.F32, shifted, STANDARD, STANDARD);
+      add(
+          new GroupNormBackward(op),
+          List.of(x, affine, statistics, statistics, x),
+          s[0] * s[1] * s[2] * s[3] / s[4] + 16,
+          DType.F32,
+          shifted,
+          STANDARD,
+          STANDARD,
+          new Draw.Uniform(0.5, 2),
+          STANDARD);
+    }
+  }
+
+  private void rows(DType type) {
+    int[][] sizes = {{1, 1, 1, 1}, {3, 5, 7, 2}, {2, 28, 28, 16}};
+    for (int[] s : sizes) {
+      Shape x = Shape.of(s);
+      for (int shift : new int[] {1, -1, 0, 3, -40}) {
+        add(new ShiftRows(shift), List.of(new TensorSpec(x, type)), 1, type, STANDARD);
+      }
+      TensorSpec row = TensorSpec.of(DType.I32, 1);
+      Draw index = new Draw.Whole(0, s[1]);
+      add(new SelectRow(), List.of(new TensorSpec(x, type), row), 1, type, STANDARD, index);
+      add(
+          new SelectRowBackward(x),
+          List.of(TensorSpec.of(type, s[0], 1, s[2], s[3]), row),
+          1,
+          type,
+          STANDARD,
+          index);
+    }
+  }
+
+  private void optimizer() {
+    for (int n : new int[] {1, 15, 16, 17, 40000}) {
+      TensorSpec x = TensorSpec.of(DType.F32, n);
+      TensorSpec scalar = TensorSpec.of(DType.F64, 1);
+      // sums in f64, whatever the device splits them into: one rounding would be enough
+      add(new SquaredNorm(), List.of(x), 1, DType.F32, STANDARD);
+      for (double clip : new double[] {0.5, Double.POSITIVE_INFINITY}) {
+        add(
+            new Adam(1e-3, 0.9, 0.999, 1e-8, 100, 0.9999, clip, 0.999),
+            List.of(x, x, x, x, scalar, x, scalar),
+            24,
+            DType.F32,
+            STANDARD,
+            WEIGHTS,
+            new Draw.Uniform(0.01, 1),
+            STANDARD,
+            new Draw.Whole(0, 200),
+            STANDARD,
+            new Draw.Uniform(0.1, 4));
+      }
+    }
+  }
+}

@@ -1,0 +1,359 @@
+package dev.gatun.engine.cpu;
+
+import static dev.gatun.ffi.onednn.OneDnn.*;
+
+import dev.gatun.engine.Buffer;
+import dev.gatun.engine.DType;
+import dev.gatun.engine.Launch;
+import dev.gatun.engine.Shape;
+import dev.gatun.engine.Tensor;
+import dev.gatun.engine.op.Conv2d;
+import dev.gatun.engine.op.Conv2dBackwardData;
+import dev.gatun.engine.op.Conv2dBackwardWeights;
+import dev.gatun.engine.op.Taps;
+import dev.gatun.ffi.Dnnl;
+import dev.gatun.ffi.DnnlDesc;
+import dev.gatun.ffi.DnnlPrimitive;
+import dev.gatun.ffi.DnnlPrimitive.ConvGeometry;
+import dev.gatun.ffi.HostMemory;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Convolutions by taps on oneDNN. The taps' bounding box is a dense kernel with asymmetric padding;
+ * where taps are missing from the box their weights are zeros. Weights are packed into oneDNN's
+ * layout (and rounded to x's dtype) when they have changed, not at every run.
+ */
+final class CpuConvolution implements Launch {
+  private final CpuDevice device;
+  private final List<AutoCloseable> owned = new ArrayList<>();
+  private final List<Runnable> steps = new ArrayList<>();
+  private final List<DnnlPrimitive> scratchUsers = new ArrayList<>();
+  private int scratchVersion = -1;
+
+  private CpuConvolution(CpuDevice device) {
+    this.device = device;
+  }
+
+  static Launch forward(CpuDevice device, Conv2d op, List<Tensor> in, List<Tensor> out) {
+    return build(device, launch -> launch.planForward(op, in, out.getFirst()));
+  }
+
+  static Launch backwardData(
+      CpuDevice device, Conv2dBackwardData op, List<Tensor> in, List<Tensor> out) {
+    return build(device, launch -> launch.planBackwardData(op, in, out.getFirst()));
+  }
+
+  static Launch backwardWeights(
+      CpuDevice device, Conv2dBackwardWeights op, List<Tensor> in, List<Tensor> out) {
+    return build(device, launch -> launch.planBackwardWeights(op, in, out));
+  }
+
+  private static Launch build(
+      CpuDevice device, java.util.function.Consumer<CpuConvolution> plan) {
+    CpuConvolution launch = new CpuConvolution(device);
+    try {
+      plan.accept(launch);
+      return launch;
+    } catch (RuntimeException | Error e) {
+      launch.close();
+      throw e;
+    }
+  }
+
+  /** The dense kernel that covers a list of taps. */
+  private record Box(
+      int top, int left, int height, int width, int stepH, int stepW, int[] cells) {
+    static Box of(Conv2d op) {
+      List<Taps.Tap> taps = op.taps().list();
+      int top = taps.stream().mapToInt(Taps.Tap::dy).min().orElseThrow();
+      int bottom = taps.stream().mapToInt(Taps.Tap::dy).max().orElseThrow();
+      int left = taps.stream().mapToInt(Taps.Tap::dx).min().orElseThrow();
+      int right = taps.stream().mapToInt(Taps.Tap::dx).max().orElseThrow();
+      // oneDNN takes no negative padding, so the box always holds the pixel itself
+      top = Math.min(top, 0);
+      left = Math.min(left, 0);
+      bottom = Math.max(bottom, 0);
+      right = Math.max(right, 0);
+      int stepH = 0;
+      int stepW = 0;
+      for (Taps.Tap tap : taps) {
+        stepH = gcd(stepH, tap.dy() - top);
+        stepW = gcd(stepW, tap.dx() - left);
+      }
+      stepH = Math.max(1, gcd(stepH, bottom - top));
+      stepW = Math.max(1, gcd(stepW, right - left));
+      int height = (bottom - top) / stepH + 1;
+      int width = (right - left) / stepW + 1;
+      int[] cells = new int[taps.size()];
+      for (int t = 0; t < cells.length; t++) {
+        cells[t] =
+            (taps.get(t).dy() - top) / stepH * width + (taps.get(t).dx() - left) / stepW;
+      }
+      return new Box(top, left, height, width, stepH, stepW, cells);
+    }
+
+    private static int gcd(int a, int b) {
+      return b == 0 ? a : gcd(b, a % b);
+    }
+
+    /** True where the taps are the whole box, row by row: the weights are then used as they lie. */
+    boolean isDense() {
+      if (cells.length != height * width) {
+        return false;
+      }
+      for (int t = 0; t < cells.length; t++) {
+        if (cells[t] != t) {
+          return false;
+        }
+      }
+      return true;
+    }
+
+    ConvGeometry geometry(Conv2d op, Shape x, Shape y) {
+      int bottom = top + (height - 1) * stepH;
+      int right = left + (width - 1) * stepW;
+      return new ConvGeometry(
+          op.strideH(),
+          op.strideW(),
+          stepH - 1,
+          stepW - 1,
+          -top,
+          -left,
+          (y.dim(1) - 1) * op.strideH() + bottom - (x.dim(1) - 1),
+          (y.dim(2) - 1) * op.strideW() + right - (x.dim(2) - 1));
+    }
+  }
+
+  private void planForward(Conv2d op, List<Tensor> in, Tensor y) {
+    Tensor x = in.get(0);
+    Tensor w = in.get(1);
+    Tensor bias = in.size() > 2 ? in.get(2) : null;
+    Box box = Box.of(op);
+    DnnlDesc xDesc = image(x);
+    DnnlDesc yDesc = image(y);
+    DnnlDesc biasDesc = bias == null ? null : own(DnnlDesc.dense(dnnl_f32(), bias.elements()));
+    DnnlPrimitive conv =
+        own(
+            DnnlPrimitive.convolutionForward(
+                dnnl(),
+                false,
+                xDesc,
+                weightsAny(box, w.shape(), x.dtype()),
+                biasDesc,
+                yDesc,
+                box.geometry(op, x.shape(), y.shape()),
+                null));
+    DnnlDesc packedDesc = own(conv.chosen(dnnl_query_weights_md()));
+    long packed = packWeights(box, w, packedDesc);
+    conv.bind(DNNL_ARG_SRC_0(), xDesc, x.address());
+    conv.bind(DNNL_ARG_WEIGHTS_0(), packedDesc, packed);
+    if (bias != null) {
+      conv.bind(DNNL_ARG_BIAS(), biasDesc, bias.address());
+    }
+    conv.bind(DNNL_ARG_DST_0(), yDesc, y.address());
+    addStep(conv);
+  }
+
+  private void planBackwardData(Conv2dBackwardData op, List<Tensor> in, Tensor dx) {
+    Tensor w = in.get(0);
+    Tensor dy = in.get(1);
+    Box box = Box.of(op.forward());
+    ConvGeometry geometry = box.geometry(op.forward(), dx.shape(), dy.shape());
+    DnnlDesc dxDesc = image(dx);
+    DnnlDesc dyDesc = image(dy);
+    DnnlDesc any = weightsAny(box, w.shape(), dy.dtype());
+    try (DnnlPrimitive hint =
+        DnnlPrimitive.convolutionForward(
+            dnnl(), true, dxDesc, any, null, dyDesc, geometry, null)) {
+      DnnlPrimitive conv =
+          own(
+              DnnlPrimitive.convolutionBackwardData(
+                  dnnl(), dxDesc, any, dyDesc, geometry, hint, null));
+      DnnlDesc packedDesc = own(conv.chosen(dnnl_query_weights_md()));
+      long packed = packWeights(box, w, packedDesc);
+      conv.bind(DNNL_ARG_DIFF_DST_0(), dyDesc, dy.address());
+      conv.bind(DNNL_ARG_WEIGHTS_0(), packedDesc, packed);
+      conv.bind(DNNL_ARG_DIFF_SRC_0(), dxDesc, dx.address());
+      addStep(conv);
+    }
+  }
+
+  private void planBackwardWeights(Conv2dBackwardWeights op, List<Tensor> in, List<Tensor> out) {
+    Tensor x = in.get(0);
+    Tensor dy = in.get(1);
+    Tensor dw = out.get(0);
+    Box box = Box.of(op.forward());
+    ConvGeometry geometry = box.geometry(op.forward(), x.shape(), dy.shape());
+    DnnlDesc xDesc = image(x);
+    DnnlDesc dyDesc = image(dy);
+    DnnlDesc dbiasDesc =
+        op.bias() ? own(DnnlDesc.dense(dnnl_f32(), out.get(1).elements())) : null;
+    try (DnnlPrimitive hint =
+        DnnlPrimitive.convolutionForward(
+            dnnl(),
+            true,
+            xDesc,
+            weightsAny(box, dw.shape(), x.dtype()),
+            dbiasDesc,
+            dyDesc,
+            geometry,
+            null)) {
+      DnnlPrimitive conv =
+          own(
+              DnnlPrimitive.convolutionBackwardWeights(
+                  dnnl(),
+                  xDesc,
+                  weightsAny(box, dw.shape(), DType.F32),
+                  dbiasDesc,
+                  dyDesc,
+                  geometry,
+                  hint,
+                  null));
+      DnnlDesc packedDesc = own(conv.chosen(dnnl_query_diff_weights_md()));
+      Buffer packed = own(device.allocate(packedDesc.sizeBytes()));
+      conv.bind(DNNL_ARG_SRC_0(), xDesc, x.address());
+      conv.bind(DNNL_ARG_DIFF_DST_0(), dyDesc, dy.address());
+      conv.bind(DNNL_ARG_DIFF_WEIGHTS_0(), packedDesc, packed.address());
+      if (op.bias()) {
+        conv.bind(DNNL_ARG_DIFF_BIAS(), dbiasDesc, out.get(1).address());
+      }
+      addStep(conv);
+      unpackWeights(box, packedDesc, packed.address(), dw);
+    }
+  }
+
+  /** Packs [T,C,K] f32 into {@code packedDesc} before a run, if it has changed since the last. */
+  private long packWeights(Box box, Tensor w, DnnlDesc packedDesc) {
+    Buffer packed = own(device.allocate(packedDesc.sizeBytes()));
+    int taps = w.shape().dim(0);
+    long cellBytes = 4L * w.shape().dim(1) * w.shape().dim(2);
+    MemorySegment source = device.segment(w);
+    MemorySegment dense =
+        box.isDense() ? source : segment(own(device.allocate(cellBytes * box.height * box.width)));
+    DnnlDesc denseDesc = weightsDense(box, w.shape());
+    DnnlPrimitive reorder =
+        own(DnnlPrimitive.reorder(dnnl(), denseDesc, packedDesc))
+            .bind(DNNL_ARG_SRC_0(), denseDesc, dense.address())
+            .bind(DNNL_ARG_DST_0(), packedDesc, packed.address());
+    useScratch(reorder);
+    long[] version = {-1};
+    steps.add(
+        () -> {
+          long now = w.buffer().version();
+          if (now != version[0]) {
+            if (dense != source) {
+              for (int t = 0; t < taps; t++) {
+                MemorySegment.copy(
+                    source, t * cellBytes, dense, box.cells[t] * cellBytes, cellBytes);
+              }
+            }
+            reorder.execute();
+            version[0] = now;
+          }
+        });
+    return packed.address();
+  }
+
+  private void unpackWeights(Box box, DnnlDesc packedDesc, long packed, Tensor dw) {
+    int taps = dw.shape().dim(0);
+    long cellBytes = 4L * dw.shape().dim(1) * dw.shape().dim(2);
+    MemorySegment target = device.segment(dw);
+    MemorySegment dense =
+        box.isDense() ? target : segment(own(device.allocate(cellBytes * box.height * box.width)));
+    DnnlDesc denseDesc = weightsDense(box, dw.shape());
+    DnnlPrimitive reorder =
+        own(DnnlPrimitive.reorder(dnnl(), packedDesc, denseDesc))
+            .bind(DNNL_ARG_SRC_0(), packedDesc, packed)
+            .bind(DNNL_ARG_DST_0(), denseDesc, dense.address());
+    addStep(reorder);
+    if (dense != target) {
+      steps.add(
+          () -> {
+            for (int t = 0; t < taps; t++) {
+              MemorySegment.copy(
+                  dense, box.cells[t] * cellBytes, target, t * cellBytes, cellBytes);
+            }
+          });
+    }
+  }
+
+  private static MemorySegment segment(Buffer buffer) {
+    return HostMemory.at(buffer.address(), buffer.sizeBytes());
+  }
+
+  private DnnlDesc image(Tensor t) {
+    long h = t.shape().dim(1);
+    long w = t.shape().dim(2);
+    long c = t.shape().dim(3);
+    return own(
+        DnnlDesc.strided(
+            type(t.dtype()), new long[] {t.shape().dim(0), c, h, w}, new long[] {h * w * c, 1, w * c, c}));
+  }
+
+  private DnnlDesc weightsAny(Box box, Shape w, DType type) {
+    return own(
+        DnnlDesc.any(type(type), new long[] {w.dim(2), w.dim(1), box.height, box.width}));
+  }
+
+  private DnnlDesc weightsDense(Box box, Shape w) {
+    long c = w.dim(1);
+    long k = w.dim(2);
+    return own(
+        DnnlDesc.strided(
+            dnnl_f32(),
+            new long[] {k, c, box.height, box.width},
+            new long[] {1, k, box.width * c * k, c * k}));
+  }
+
+  private static int type(DType type) {
+    return type == DType.BF16 ? dnnl_bf16() : dnnl_f32();
+  }
+
+  private Dnnl dnnl() {
+    return device.dnnl();
+  }
+
+  private <T extends AutoCloseable> T own(T resource) {
+    owned.add(resource);
+    return resource;
+  }
+
+  private void addStep(DnnlPrimitive primitive) {
+    useScratch(primitive);
+    steps.add(primitive::execute);
+  }
+
+  private void useScratch(DnnlPrimitive primitive) {
+    if (primitive.scratchpadBytes() > 0) {
+      device.scratchpad().reserve(primitive.scratchpadBytes());
+      scratchUsers.add(primitive);
+    }
+  }
+
+  @Override
+  public void run() {
+    if (scratchVersion != device.scratchpad().version()) {
+      scratchUsers.forEach(p -> p.bindScratchpad(device.scratchpad().address()));
+      scratchVersion = device.scratchpad().version();
+    }
+    for (Runnable step : steps) {
+      step.run();
+    }
+  }
+
+  @Override
+  public void close() {
+    for (AutoCloseable resource : owned.reversed()) {
+      try {
+        resource.close();
+      } catch (RuntimeException e) {
+        throw e;
+      } catch (Exception e) {
+        throw new IllegalStateException(e);
+      }
+    }
+    owned.clear();
+  }
+}

@@ -1,0 +1,208 @@
+package dev.gatun.engine.cuda;
+
+import dev.gatun.engine.Backend;
+import dev.gatun.engine.Device;
+import dev.gatun.engine.DeviceException;
+import dev.gatun.ffi.CudaException;
+import dev.gatun.ffi.CudaLibrary;
+import dev.gatun.ffi.CudaLibrary.Kind;
+import dev.gatun.ffi.CudaLibrary.Properties;
+import dev.gatun.ffi.LibraryException;
+import dev.gatun.kernels.GroupNormKernel;
+import java.util.ArrayList;
+import java.util.List;
+
+/** GPUs through the CUDA driver ({@code cuda}, {@code cuda:N}), and the emulator of one. */
+public final class CudaBackend implements Backend {
+  private static final int MIN_DRIVER = 13_000;
+  private static final int MIN_MAJOR = 8;
+  private static final String EMULATED = "emulated";
+
+  /** For {@link java.util.ServiceLoader}. */
+  public CudaBackend() {}
+
+  @Override
+  public int priority() {
+    return 100;
+  }
+
+  @Override
+  public boolean handles(String spec) {
+    return spec.equals(EMULATED) || spec.equals("cuda") || spec.matches("cuda:\\d{1,4}");
+  }
+
+  @Override
+  public Device open(String spec) {
+    return open(spec, CudaDevice.Convolution.fromProperty());
+  }
+
+  /** As {@link #open(String)}, with a choice of what computes convolutions. */
+  public CudaDevice open(String spec, CudaDevice.Convolution convolution) {
+    Kind kind = spec.equals(EMULATED) ? Kind.EMULATED : Kind.REAL;
+    return open(spec, convolution, CudaKernels.fromProperty(kind));
+  }
+
+  CudaDevice open(String spec, CudaDevice.Convolution convolution, CudaKernels kernels) {
+    boolean emulated = spec.equals(EMULATED);
+    int ordinal = spec.startsWith("cuda:") ? Integer.parseInt(spec.substring(5)) : 0;
+    String name = emulated ? EMULATED : "cuda:" + ordinal;
+    try {
+      String refused = CudaLibrary.refuses(emulated ? Kind.EMULATED : Kind.REAL);
+      if (refused != null) {
+        throw new DeviceException("cannot open " + name + ": " + refused);
+      }
+      CudaLibrary library = CudaLibrary.open(emulated ? Kind.EMULATED : Kind.REAL);
+      requireDriver(library);
+      int count = library.deviceCount();
+      if (ordinal >= count) {
+        throw new DeviceException(
+            "there is no " + name + ": the driver has " + count + (count == 1 ? " GPU" : " GPUs"));
+      }
+      Properties properties = library.device(ordinal);
+      requireCapability(properties);
+      kernels.image(GroupNormKernel.MODULE);
+      if (convolution == CudaDevice.Convolution.CUDNN) {
+        library.openDnn();
+      }
+      return new CudaDevice(
+          name, library, ordinal, describe(library, properties), kernels, convolution);
+    } catch (LibraryException | CudaException e) {
+      throw new DeviceException(
+          "cannot open "
+              + name
+              + ": "
+              + e.getMessage()
+              + (emulated ? "" : "; install NVIDIA's driver 580 or newer, or use --device cpu"),
+          e);
+    }
+  }
+
+  private static String describe(CudaLibrary library, Properties properties) {
+    return library.kind() == Kind.EMULATED
+        ? "CUDA emulator, kernels run on the host (" + library.file().file() + ")"
+        : properties.name()
+            + ", compute capability "
+            + properties.computeCapability()
+            + ", "
+            + CudaDevice.size(properties.totalBytes())
+            + ", driver for CUDA "
+            + version(library);
+  }
+
+  private static String version(CudaLibrary library) {
+    int version = library.version();
+    return version / 1000 + "." + version % 1000 / 10;
+  }
+
+  private static void requireDriver(CudaLibrary library) {
+    if (library.version() < MIN_DRIVER) {
+      throw new DeviceException(
+          "the NVIDIA driver is for CUDA "
+              + version(library)
+              + " and too old: install driver 580 or newer, which is for CUDA 13.0");
+    }
+  }
+
+  private static void requireCapability(Properties properties) {
+    if (properties.major() < MIN_MAJOR) {
+      throw new DeviceException(
+          properties.name()
+              + " has compute capability "
+              + properties.computeCapability()
+              + ", kernels need 8.0 (Ampere) or newer: use --device cpu");
+    }
+  }
+
+  @Override
+  public List<DeviceInfo> probe() {
+    List<DeviceInfo> found = new ArrayList<>();
+    try {
+      found.addAll(probeReal());
+    } catch (RuntimeException | LinkageError e) {
+      found.add(new DeviceInfo("cuda", List.of(), oneLine(e)));
+    }
+    try {
+      found.add(probeEmulator());
+    } catch (RuntimeException | LinkageError e) {
+      found.add(new DeviceInfo(EMULATED, List.of(), oneLine(e)));
+    }
+    return List.copyOf(found);
+  }
+
+  private static List<DeviceInfo> probeReal() {
+    String refused = CudaLibrary.refuses(Kind.REAL);
+    if (refused != null) {
+      return List.of(new DeviceInfo("cuda", List.of("driver: not looked for"), refused));
+    }
+    CudaLibrary library;
+    try {
+      library = CudaLibrary.open(Kind.REAL);
+    } catch (LibraryException e) {
+      return List.of(
+          new DeviceInfo(
+              "cuda",
+              List.of("driver: " + e.getMessage()),
+              "no CUDA driver here: install NVIDIA's driver 580 or newer"));
+    } catch (CudaException e) {
+      return List.of(
+          new DeviceInfo("cuda", List.of(), "the CUDA driver does not start: " + e.getMessage()));
+    }
+    String driver =
+        "driver: for CUDA "
+            + version(library)
+            + ", "
+            + library.file().file()
+            + " ("
+            + library.file().place()
+            + ")";
+    int count = library.deviceCount();
+    if (count == 0) {
+      return List.of(
+          new DeviceInfo("cuda", List.of(driver), "the driver finds no GPU: see nvidia-smi"));
+    }
+    String dnn = describeDnn(library);
+    List<DeviceInfo> found = new ArrayList<>();
+    for (int i = 0; i < count; i++) {
+      Properties properties = library.device(i);
+      String problem = null;
+      try {
+        requireDriver(library);
+        requireCapability(properties);
+        CudaKernels.fromProperty(Kind.REAL).image(GroupNormKernel.MODULE);
+      } catch (DeviceException e) {
+        problem = e.getMessage();
+      }
+      found.add(
+          new DeviceInfo(
+              "cuda:" + i, List.of(describe(library, properties), driver, dnn), problem));
+    }
+    return found;
+  }
+
+  private static String describeDnn(CudaLibrary library) {
+    try {
+      return "cuDNN: " + library.dnnVersion() + ", " + library.openDnn().file();
+    } catch (LibraryException | CudaException e) {
+      return "cuDNN: not there, and not needed: " + e.getMessage();
+    }
+  }
+
+  /** Opens nothing: the process may yet want the real driver. */
+  private static DeviceInfo probeEmulator() {
+    List<String> description = List.of("runs CUDA kernels on the host, for tests: slow");
+    String problem = CudaLibrary.refuses(Kind.EMULATED);
+    if (problem == null) {
+      try {
+        CudaKernels.fromProperty(Kind.EMULATED).image(GroupNormKernel.MODULE);
+      } catch (DeviceException e) {
+        problem = e.getMessage();
+      }
+    }
+    return new DeviceInfo(EMULATED, description, problem);
+  }
+
+  private static String oneLine(Throwable e) {
+    String message = e.getMessage() == null ? e.toString() : e.getMessage();
+    return message.lines().findFirst().orElse(e.toString());
+  }
+}

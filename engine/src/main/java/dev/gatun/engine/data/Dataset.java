@@ -1,0 +1,180 @@
+package dev.gatun.engine.data;
+
+import java.util.Arrays;
+import java.util.List;
+import java.util.Objects;
+
+/**
+ * Images of one size in memory, u8 {@code [N,H,W,C]}, with or without labels. Immutable; a subset
+ * is a view that shares the pixels.
+ */
+public final class Dataset {
+  private final String name;
+  private final int height;
+  private final int width;
+  private final int channels;
+  private final byte[] pixels;
+  private final int[] labels;
+  private final int classes;
+  private final List<String> classNames;
+  private final int[] rows;
+
+  private Dataset(
+      String name,
+      int height,
+      int width,
+      int channels,
+      byte[] pixels,
+      int[] labels,
+      int classes,
+      List<String> classNames,
+      int[] rows) {
+    this.name = name;
+    this.height = height;
+    this.width = width;
+    this.channels = channels;
+    this.pixels = pixels;
+    this.labels = labels;
+    this.classes = classes;
+    this.classNames = classNames;
+    this.rows = rows;
+  }
+
+  /**
+   * A dataset over arrays that the caller gives away: they are not copied and must not change.
+   *
+   * @param pixels u8 {@code [N,H,W,C]}, exactly
+   * @param labels one a picture, {@code [0, classes)}; or null
+   * @param classes the number of classes; 0 without labels
+   * @param classNames one a class, or empty
+   */
+  public static Dataset of(
+      String name,
+      int height,
+      int width,
+      int channels,
+      byte[] pixels,
+      int[] labels,
+      int classes,
+      List<String> classNames) {
+    Objects.requireNonNull(name, "name");
+    if (height <= 0 || width <= 0 || (channels != 1 && channels != 3)) {
+      throw new IllegalArgumentException(
+          "dataset " + name + ": images of [" + height + "," + width + "," + channels + "]");
+    }
+    long imageBytes = (long) height * width * channels;
+    if (pixels.length % imageBytes != 0) {
+      throw new IllegalArgumentException(
+          "dataset " + name + ": " + pixels.length + " bytes in images of " + imageBytes);
+    }
+    int count = (int) (pixels.length / imageBytes);
+    if (labels != null && labels.length != count) {
+      throw new IllegalArgumentException(
+          "dataset " + name + ": " + labels.length + " labels for " + count + " images");
+    }
+    if (labels == null ? classes != 0 : classes <= 0) {
+      throw new IllegalArgumentException("dataset " + name + ": " + classes + " classes");
+    }
+    if (!classNames.isEmpty() && classNames.size() != classes) {
+      throw new IllegalArgumentException(
+          "dataset " + name + ": " + classNames.size() + " names for " + classes + " classes");
+    }
+    if (labels != null) {
+      for (int label : labels) {
+        if (label < 0 || label >= classes) {
+          throw new IllegalArgumentException(
+              "dataset " + name + ": label " + label + " with " + classes + " classes");
+        }
+      }
+    }
+    int[] rows = new int[count];
+    Arrays.setAll(rows, i -> i);
+    return new Dataset(
+        name, height, width, channels, pixels, labels, classes, List.copyOf(classNames), rows);
+  }
+
+  /** Where it came from, for people. */
+  public String name() {
+    return name;
+  }
+
+  /** The number of images. */
+  public int count() {
+    return rows.length;
+  }
+
+  /** Rows of an image. */
+  public int height() {
+    return height;
+  }
+
+  /** Columns of an image. */
+  public int width() {
+    return width;
+  }
+
+  /** 1 (grey) or 3 (RGB). */
+  public int channels() {
+    return channels;
+  }
+
+  /** Bytes of one image: height x width x channels. */
+  public int imageBytes() {
+    return height * width * channels;
+  }
+
+  /** Copies image {@code i}, u8 {@code [H,W,C]}, to {@code destination} at {@code offset}. */
+  public void image(int i, byte[] destination, int offset) {
+    System.arraycopy(pixels, rows[i] * imageBytes(), destination, offset, imageBytes());
+  }
+
+  /** Copies the images of {@code indices}, u8 {@code [indices.length,H,W,C]}. */
+  public byte[] images(int... indices) {
+    byte[] batch = new byte[Math.multiplyExact(indices.length, imageBytes())];
+    for (int i = 0; i < indices.length; i++) {
+      image(indices[i], batch, i * imageBytes());
+    }
+    return batch;
+  }
+
+  /** Whether {@link #label} may be asked. */
+  public boolean hasLabels() {
+    return labels != null;
+  }
+
+  /**
+   * The class of image {@code i}.
+   *
+   * @throws IllegalStateException if there are no labels
+   */
+  public int label(int i) {
+    if (labels == null) {
+      throw new IllegalStateException("dataset " + name + " has no labels");
+    }
+    return labels[rows[i]];
+  }
+
+  /** The number of classes, whether or not all appear here; 0 without labels. */
+  public int classes() {
+    return classes;
+  }
+
+  /** A name for each class; empty if the source gives none. */
+  public List<String> classNames() {
+    return classNames;
+  }
+
+  /** The images of {@code indices}, in that order; shares the pixels. */
+  public Dataset subset(int[] indices) {
+    int[] chosen = new int[indices.length];
+    for (int i = 0; i < indices.length; i++) {
+      chosen[i] = rows[indices[i]];
+    }
+    return new Dataset(name, height, width, channels, pixels, labels, classes, classNames, chosen);
+  }
+
+  @Override
+  public String toString() {
+    return name + " [" + count() + "," + height + "," + width + "," + channels + "] u8";
+  }
+}

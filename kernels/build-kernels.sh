@@ -1,0 +1,76 @@
+#!/bin/sh
+# build-kernels.sh OUT_DIR - compiles every src/main/cuda/<family>/<op>.cu:
+#   OUT_DIR/<op>.fatbin    by nvcc: sm_80, sm_86, sm_89, sm_90a and PTX for the rest
+#   OUT_DIR/<op>.ptxas.txt registers, shared memory and spills; a spill fails the build
+#   OUT_DIR/<op>.host.so   by g++, for the emulator
+#   OUT_DIR/<op>.cu, OUT_DIR/common/*.cuh  copies, for compilation at run time
+# KERNELS_SRC names another source root (a patched copy), EMULATOR_INCLUDE the emulator's headers.
+# Does nothing for outputs newer than the sources. Without a compiler says what is skipped, exits 0.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+out=${1:?usage: build-kernels.sh OUT_DIR}
+src=$(cd "${KERNELS_SRC:-$here/src/main/cuda}" && pwd)
+include=${EMULATOR_INCLUDE:-$here/../native/emulator/include}
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+
+CXX=${CXX:-g++}
+nvcc=
+if [ -n "${CUDA_PATH:-}" ] && [ -x "$CUDA_PATH/bin/nvcc" ]; then
+  nvcc=$CUDA_PATH/bin/nvcc
+elif command -v nvcc >/dev/null 2>&1; then
+  nvcc=nvcc
+fi
+if [ "${GATUN_NVCC:-}" = none ]; then nvcc=; fi
+gxx=
+if command -v "$CXX" >/dev/null 2>&1; then gxx=$CXX; fi
+if [ -z "$nvcc" ]; then
+  echo "kernels: no nvcc, *.fatbin are not built (NVRTC compiles at first use); install the CUDA toolkit 13 to build them" >&2
+fi
+if [ -z "$gxx" ]; then
+  echo "kernels: no $CXX, *.host.so are not built and kernels cannot run without a GPU; install g++" >&2
+fi
+
+newer() { # TARGET SOURCE...
+  target=$1; shift
+  [ -f "$target" ] || return 1
+  for source in "$@"; do
+    if [ "$source" -nt "$target" ]; then return 1; fi
+  done
+}
+
+arch="-gencode arch=compute_80,code=sm_80 -gencode arch=compute_86,code=sm_86"
+arch="$arch -gencode arch=compute_89,code=sm_89 -gencode arch=compute_90a,code=sm_90a"
+arch="$arch -gencode arch=compute_80,code=compute_80"
+
+mkdir -p "$out/common"
+for file in "$src"/common/*.cuh; do
+  cmp -s "$file" "$out/common/${file##*/}" || cp "$file" "$out/common/"
+done
+
+for file in "$src"/*/*.cu; do
+  name=$(basename "$file" .cu)
+  relative=${file#"$src"/}
+  cmp -s "$file" "$out/$name.cu" || cp "$file" "$out/$name.cu"
+  if [ -n "$nvcc" ] && ! newer "$out/$name.fatbin" "$file" "$src"/common/*.cuh "$here/build-kernels.sh"; then
+    if ! (cd "$src" && "$nvcc" -std=c++17 -O3 -lineinfo -Werror all-warnings -Xptxas -v -I. $arch \
+        -fatbin "$relative" -o "$out/$name.fatbin.part") > "$out/$name.ptxas.txt" 2>&1; then
+      cat "$out/$name.ptxas.txt" >&2
+      exit 1
+    fi
+    if grep -E 'bytes spill' "$out/$name.ptxas.txt" | grep -vqE ' 0 bytes spill stores, 0 bytes spill loads'; then
+      grep -E 'Compiling|bytes spill' "$out/$name.ptxas.txt" >&2
+      echo "kernels: $name spills registers" >&2
+      exit 1
+    fi
+    mv "$out/$name.fatbin.part" "$out/$name.fatbin"
+  fi
+  if [ -n "$gxx" ] && ! newer "$out/$name.host.so" "$file" "$src"/common/*.cuh "$include"/*.h "$here/build-kernels.sh"; then
+    # No contraction: the emulator rounds each operation, as the double reference's bound expects.
+    (cd "$src" && "$gxx" -x c++ -std=c++17 -O2 -g1 -fPIC -shared -fno-gnu-unique -ffp-contract=off \
+      -fno-strict-aliasing -Wall -Wextra -Werror -Wno-unknown-pragmas -DGATUN_EMULATED -I. \
+      -I "$include" -ffile-prefix-map="$include"=emulator -ffile-prefix-map="$src"=. -Wl,-Bsymbolic -Wl,--build-id=none \
+      "$relative" -o "$out/$name.host.so.part")
+    mv "$out/$name.host.so.part" "$out/$name.host.so"
+  fi
+done

@@ -1,0 +1,2 @@
+/** CUDA kernels in the forms the build made, and how each is launched. */
+package dev.gatun.kernels;

@@ -1,0 +1,83 @@
+package dev.gatun.models.train;
+
+import dev.gatun.engine.DType;
+import dev.gatun.engine.Device;
+import dev.gatun.engine.Graph;
+import dev.gatun.engine.Program;
+import dev.gatun.engine.Tensor;
+import dev.gatun.engine.Value;
+import dev.gatun.engine.data.Dataset;
+import dev.gatun.engine.train.Parameters;
+import dev.gatun.models.Model;
+import java.util.function.IntConsumer;
+
+/** Scores images: the model's exact negative log-likelihood. */
+public final class Evaluator implements AutoCloseable {
+  private static final int BATCH = 64;
+
+  private final Model model;
+  private final Tensor images;
+  private final Program program;
+  private final Value perDimension;
+
+  public Evaluator(Device device, Model model, Parameters weights, DType dtype) {
+    this.model = model;
+    Model.ImageShape shape = model.imageShape();
+    images =
+        Tensor.allocate(
+            device, DType.U8, BATCH, shape.height(), shape.width(), shape.channels());
+    try {
+      Graph graph = new Graph();
+      perDimension =
+          model
+              .nats(graph, name -> graph.bind(weights.get(name)), graph.bind(images), dtype)
+              .perDimension();
+      program = graph.compile(device, perDimension);
+    } catch (RuntimeException | Error e) {
+      images.close();
+      throw e;
+    }
+  }
+
+  /** The result of scoring {@code images} images. */
+  public record Score(double bitsPerDim, int images, double seconds) {
+    public double imagesPerSecond() {
+      return images / seconds;
+    }
+  }
+
+  /**
+   * Scores the first {@code limit} images of a set.
+   *
+   * @param progress is told how many have been scored
+   */
+  public Score score(Dataset data, int limit, IntConsumer progress) {
+    Trainer.requireFits(model, data);
+    int count = Math.min(limit, data.count());
+    int size = model.imageShape().dimensions();
+    byte[] batch = new byte[BATCH * size];
+    double nats = 0;
+    long start = System.nanoTime();
+    for (int first = 0; first < count; first += BATCH) {
+      int here = Math.min(BATCH, count - first);
+      for (int i = 0; i < here; i++) {
+        data.image(first + i, batch, i * size);
+      }
+      images.write(batch);
+      program.run();
+      float[] rows = program.tensor(perDimension).toFloats();
+      for (int i = 0; i < here * size; i++) {
+        nats += rows[i];
+      }
+      progress.accept(first + here);
+    }
+    double seconds = (System.nanoTime() - start) / 1e9;
+    return new Score(nats / Math.log(2) / ((double) count * size), count, seconds);
+  }
+
+  @Override
+  public void close() {
+    program.close();
+    images.close();
+  }
+}

@@ -1,0 +1,277 @@
+package dev.gatun.models.train;
+
+import dev.gatun.engine.DType;
+import dev.gatun.engine.Device;
+import dev.gatun.engine.Graph;
+import dev.gatun.engine.Philox;
+import dev.gatun.engine.Program;
+import dev.gatun.engine.Tensor;
+import dev.gatun.engine.Value;
+import dev.gatun.engine.data.Dataset;
+import dev.gatun.engine.io.FormatException;
+import dev.gatun.engine.io.Safetensors;
+import dev.gatun.engine.io.SafetensorsEntry;
+import dev.gatun.engine.io.SafetensorsFile;
+import dev.gatun.engine.op.Adam;
+import dev.gatun.engine.op.SquaredNorm;
+import dev.gatun.engine.train.ParameterSpec;
+import dev.gatun.engine.train.Parameters;
+import dev.gatun.models.Model;
+import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * Trains a model: one step recorded once and replayed, with nothing allocated in between.
+ *
+ * <p>Which images a step sees follows from the seed and the step's number alone, so a run that was
+ * stopped and resumed has the same weights, bit for bit, as one that was not.
+ */
+public final class Trainer implements AutoCloseable {
+  private final Model model;
+  private final TrainConfig config;
+  private final Dataset data;
+  private final Parameters weights;
+  private final Parameters firstMoment;
+  private final Parameters secondMoment;
+  private final Parameters ema;
+  private final Parameters gradients;
+  private final Tensor optimizerStep;
+  private final Tensor images;
+  private final Program program;
+  private final Value loss;
+  private final List<AutoCloseable> owned = new ArrayList<>();
+  private final byte[] batch;
+  private long steps;
+  private int[] order;
+  private int orderEpoch = -1;
+
+  /**
+   * Allocates everything a step needs and initializes the weights.
+   *
+   * @throws IllegalArgumentException if the images do not fit the model, or there are fewer of them
+   *     than a batch
+   */
+  public Trainer(Device device, Model model, TrainConfig config, Dataset data) {
+    requireFits(model, data);
+    if (data.count() < config.batch()) {
+      throw new IllegalArgumentException(
+          "a batch of " + config.batch() + " needs as many images; " + data.name() + " has "
+              + data.count() + ": use a smaller --batch");
+    }
+    this.model = model;
+    this.config = config;
+    this.data = data;
+    try {
+      List<ParameterSpec> specs = model.parameters();
+      weights = own(new Parameters(device, specs));
+      firstMoment = own(new Parameters(device, specs));
+      secondMoment = own(new Parameters(device, specs));
+      ema = own(new Parameters(device, specs));
+      gradients = own(new Parameters(device, specs));
+      optimizerStep = own(Tensor.allocate(device, DType.F64, 1));
+      Model.ImageShape shape = model.imageShape();
+      images =
+          own(
+              Tensor.allocate(
+                  device,
+                  DType.U8,
+                  config.batch(),
+                  shape.height(),
+                  shape.width(),
+                  shape.channels()));
+      batch = new byte[config.batch() * shape.dimensions()];
+      weights.initialize(config.seed());
+      ema.copyFrom(weights);
+      Graph graph = new Graph();
+      loss = buildStep(graph);
+      program = own(graph.compile(device, loss));
+    } catch (RuntimeException | Error e) {
+      close();
+      throw e;
+    }
+  }
+
+  /** Throws {@link IllegalArgumentException} in one line if the images are not the model's. */
+  public static void requireFits(Model model, Dataset data) {
+    Model.ImageShape shape = model.imageShape();
+    Model.ImageShape given = new Model.ImageShape(data.height(), data.width(), data.channels());
+    if (!given.equals(shape)) {
+      throw new IllegalArgumentException(
+          "the images of " + data.name() + " are " + given + ", " + model.name() + " is for " + shape
+              + ": choose other data, or train a model of that size");
+    }
+  }
+
+  private Value buildStep(Graph graph) {
+    Map<String, Value> bound = new LinkedHashMap<>();
+    for (ParameterSpec spec : weights.specs()) {
+      bound.put(spec.name(), graph.bind(weights.get(spec.name())));
+    }
+    Value mean = model.nats(graph, bound::get, graph.bind(images), config.dtype()).mean();
+    List<Value> slopes = graph.gradients(mean, List.copyOf(bound.values()));
+    int i = 0;
+    for (String name : bound.keySet()) {
+      Value slope = slopes.get(i++);
+      if (slope == null) {
+        throw new IllegalStateException("the loss does not depend on parameter " + name);
+      }
+      graph.store(slope, gradients.get(name));
+    }
+    Value flat = graph.bind(gradients.flat());
+    graph.apply(
+        new Adam(
+            config.learningRate(),
+            config.beta1(),
+            config.beta2(),
+            1e-8,
+            config.warmupSteps(),
+            config.decay(),
+            config.clipNorm(),
+            config.emaDecay()),
+        List.of(
+            graph.bind(weights.flat()),
+            graph.bind(firstMoment.flat()),
+            graph.bind(secondMoment.flat()),
+            graph.bind(ema.flat()),
+            graph.bind(optimizerStep),
+            flat,
+            graph.apply(new SquaredNorm(), flat)));
+    return mean;
+  }
+
+  /**
+   * Runs one step.
+   *
+   * @return the batch's bits a dimension before the update
+   * @throws DivergedException if that is not a finite number; nothing was saved since
+   */
+  public double step() {
+    fillBatch();
+    images.write(batch);
+    program.run();
+    steps++;
+    double nats = program.tensor(loss).item();
+    if (!Double.isFinite(nats)) {
+      throw new DivergedException(steps, nats);
+    }
+    return nats / Math.log(2);
+  }
+
+  private void fillBatch() {
+    int perEpoch = data.count() / config.batch();
+    int epoch = (int) (steps / perEpoch);
+    if (epoch != orderEpoch) {
+      order = new Philox(config.seed()).permutation(data.count(), Philox.Stream.SHUFFLE, epoch);
+      orderEpoch = epoch;
+    }
+    int first = (int) (steps % perEpoch) * config.batch();
+    int size = model.imageShape().dimensions();
+    for (int i = 0; i < config.batch(); i++) {
+      data.image(order[first + i], batch, i * size);
+    }
+  }
+
+  /** Steps done, those before a resume included. */
+  public long steps() {
+    return steps;
+  }
+
+  public TrainConfig config() {
+    return config;
+  }
+
+  public Model model() {
+    return model;
+  }
+
+  /** The averaged weights: what is scored, sampled from and saved as the model. */
+  public Parameters averagedWeights() {
+    return ema;
+  }
+
+  /** Launches in one step. */
+  public int launches() {
+    return program.launches();
+  }
+
+  /** Bytes that a step's intermediate values share. */
+  public long arenaBytes() {
+    return program.arenaBytes();
+  }
+
+  /** Writes the averaged weights as a checkpoint, atomically. */
+  public void saveModel(Path file) throws IOException {
+    Safetensors.write(
+        file, Map.of("model", model.name(), "steps", Long.toString(steps)), ema.entries(""));
+  }
+
+  /** Writes everything that a resumed run needs, atomically. */
+  public void saveState(Path file) throws IOException {
+    List<SafetensorsEntry> entries = new ArrayList<>();
+    entries.addAll(weights.entries("weights."));
+    entries.addAll(firstMoment.entries("first_moment."));
+    entries.addAll(secondMoment.entries("second_moment."));
+    entries.addAll(ema.entries("ema."));
+    MemorySegment step = MemorySegment.ofArray(new byte[8]);
+    optimizerStep.read(step);
+    entries.add(new SafetensorsEntry("optimizer_step", DType.F64, optimizerStep.shape(), step));
+    Safetensors.write(
+        file, Map.of("model", model.name(), "steps", Long.toString(steps)), entries);
+  }
+
+  /**
+   * Goes on from a saved state.
+   *
+   * @throws FormatException if the file is damaged or of another model; nothing has changed then
+   */
+  public void loadState(Path file) throws IOException {
+    try (SafetensorsFile saved = SafetensorsFile.open(file)) {
+      String count = saved.metadata().get("steps");
+      if (!model.name().equals(saved.metadata().get("model")) || count == null || !count.matches("\\d{1,15}")) {
+        throw new FormatException(
+            file,
+            "is not a training state of " + model.name(),
+            "resume in the folder that the run was started in");
+      }
+      SafetensorsEntry step = saved.entry("optimizer_step");
+      if (step.data().byteSize() != 8) {
+        throw new FormatException(file, "optimizer_step is not one f64", "the file is damaged");
+      }
+      // looked at in full before anything is overwritten
+      weights.requireIn(file, saved, "weights.");
+      firstMoment.requireIn(file, saved, "first_moment.");
+      secondMoment.requireIn(file, saved, "second_moment.");
+      ema.requireIn(file, saved, "ema.");
+      weights.load(file, saved, "weights.");
+      firstMoment.load(file, saved, "first_moment.");
+      secondMoment.load(file, saved, "second_moment.");
+      ema.load(file, saved, "ema.");
+      optimizerStep.write(step.data());
+      steps = Long.parseLong(count);
+    }
+  }
+
+  private <T extends AutoCloseable> T own(T resource) {
+    owned.add(resource);
+    return resource;
+  }
+
+  @Override
+  public void close() {
+    for (AutoCloseable resource : owned.reversed()) {
+      try {
+        resource.close();
+      } catch (RuntimeException e) {
+        throw e;
+      } catch (Exception e) {
+        throw new IllegalStateException(e);
+      }
+    }
+    owned.clear();
+  }
+}

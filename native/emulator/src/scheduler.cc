@@ -1,0 +1,857 @@
+// scheduler.cc - fibres for the threads of the resident blocks, and everything they wait at.
+//
+// A thread runs until it waits or ends; the one to run next is drawn from the ready ones in the chosen
+// order. A fibre whose thread ends takes the next thread that has not begun, so threads that never
+// wait share one stack. When nobody is ready and not all have ended, somebody waits for ever.
+
+#include "scheduler.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "faults.h"
+#include "fibre.h"
+#include "memory.h"
+#include "result.h"
+
+namespace gatun {
+namespace {
+
+constexpr size_t kPage = 4096;
+constexpr unsigned kWarp = 32;
+
+enum class State : uint8_t { kReady, kAtBlockBarrier, kAtWarpOp, kAtGridBarrier, kExited };
+
+struct BlockRun;
+
+struct AsyncCopy {
+  void* to;
+  const void* from;
+  unsigned bytes;
+  unsigned sourceBytes;
+  unsigned group;
+};
+
+struct Thread {
+  GatunEmuThread shown;  // first: the module's view of this thread
+  Fibre* fibre;
+  BlockRun* block;
+  State state;
+  uint8_t kind;
+  const char* what;
+  const char* file;
+  int line;
+  unsigned mask;
+  int source;
+  uint64_t value;
+  uint64_t result;
+  std::vector<AsyncCopy>* copies;
+  unsigned group;
+};
+
+struct SharedArray {
+  const void* slot;
+  const char* name;
+  size_t bytes;
+  char* base;
+  char* low;   // slack before base, up to it
+  char* high;  // end of the slack after it
+  uint64_t epoch;
+};
+
+/** The shared memory of one resident block. */
+struct Arena {
+  static constexpr size_t kBytes = 1 << 20;
+  char* region = nullptr;
+  size_t used = 0;
+  bool guarded = false;
+  std::vector<SharedArray> arrays;
+};
+
+struct BlockRun {
+  GatunEmuBlock shown;
+  Thread* threads;
+  unsigned count;
+  unsigned alive;
+  unsigned waiting;  // at the block's barrier
+  Arena* arena;
+  uint64_t epoch;
+  // Lanes of each warp, as masks: ended, and waiting at a warp's operation.
+  uint32_t ended[1024 / kWarp];
+  uint32_t atWarp[1024 / kWarp];
+};
+
+struct Machine {
+  Order order = Order::kFifo;
+  uint64_t random = 0x9e3779b97f4a7c15ull;
+  const LaunchSpec* spec = nullptr;
+  Thread* current = nullptr;
+  std::unique_ptr<Thread[]> threads;
+  size_t threadCapacity = 0;
+  std::vector<BlockRun> blocks;
+  std::vector<Arena*> arenas;
+  std::vector<Thread*> ready;  // a ring
+  size_t head = 0, readyCount = 0, ringMask = 0;
+  unsigned aliveTotal = 0;
+  unsigned atGrid = 0;
+  uint64_t epoch = 0;
+  Fault fault;
+  char text[1024];
+};
+
+Machine& machine() {
+  static Machine* m = new Machine();
+  return *m;
+}
+
+void* abandoned;  // where a stopped fibre's stack pointer goes: nobody resumes it
+
+const char* baseName(const char* file) {
+  const char* slash = strrchr(file, '/');
+  return slash ? slash + 1 : file;
+}
+
+/* ---- leaving a kernel early ---- */
+
+[[noreturn]] void stop(int code, const char* format, ...) __attribute__((format(printf, 2, 3)));
+void stop(int code, const char* format, ...) {
+  Machine& m = machine();
+  kernelRun.critical = true;
+  va_list list;
+  va_start(list, format);
+  vsnprintf(m.text, sizeof m.text, format, list);
+  va_end(list);
+  m.fault.code = code;
+  kernelRun.inFibre = false;
+  gatun_fibre_switch(&abandoned, kernelRun.schedulerSp);
+  __builtin_unreachable();
+}
+
+/** For what outlives the kernel: the watchdog must not cut it short. */
+struct Critical {
+  Critical() { kernelRun.critical = true; }
+  ~Critical() {
+    kernelRun.critical = false;
+    if (kernelRun.expired) stop(CUDA_ERROR_LAUNCH_TIMEOUT, "%s", "");
+  }
+};
+
+/* ---- the ready ring ---- */
+
+void makeReady(Machine& m, Thread* t) {
+  t->state = State::kReady;
+  m.ready[(m.head + m.readyCount++) & m.ringMask] = t;
+}
+
+Thread* pickReady(Machine& m) {
+  if (m.readyCount == 0) return nullptr;
+  if (m.order == Order::kFifo) {
+    Thread* t = m.ready[m.head];
+    m.head = (m.head + 1) & m.ringMask;
+    --m.readyCount;
+    return t;
+  }
+  Thread*& last = m.ready[(m.head + --m.readyCount) & m.ringMask];
+  if (m.order == Order::kShuffle) {
+    size_t i = size_t((nextRandom() >> 32) * uint64_t(m.readyCount + 1) >> 32);
+    std::swap(last, m.ready[(m.head + i) & m.ringMask]);
+  }
+  return last;
+}
+
+void setCurrent(Machine& m, Thread* t) {
+  m.current = t;
+  *m.spec->self = &t->shown;
+}
+
+Fibre* freshFibre() {
+  Critical critical;
+  Fibre* f = takeFibre();
+  if (f == nullptr) stop(CUDA_ERROR_OUT_OF_MEMORY, "no memory for another fibre stack");
+  return f;
+}
+
+/** Gives the processor to another thread; comes back when t is picked again. */
+void block(Machine& m, Thread* t) {
+  Thread* next = pickReady(m);
+  if (next == t) return;
+  if (next == nullptr) {
+    kernelRun.inFibre = false;
+    gatun_fibre_switch(&t->fibre->sp, kernelRun.schedulerSp);
+    return;
+  }
+  if (next->fibre == nullptr) next->fibre = freshFibre();
+  setCurrent(m, next);
+  gatun_fibre_switch(&t->fibre->sp, next->fibre->sp);
+}
+
+void onExit(Machine& m, Thread* t);
+
+void fibreMain() {
+  Machine& m = machine();
+  for (;;) {
+    Thread* t = m.current;
+    m.spec->entry(m.spec->arguments);
+    onExit(m, t);
+    Fibre* mine = t->fibre;
+    if (stackSmashed(mine)) {
+      stop(CUDA_ERROR_LAUNCH_FAILED, "fibre stack overflow (%zu KiB; GATUN_EMU_STACK_KB)",
+           stackBytes() / 1024);
+    }
+    t->fibre = nullptr;
+    Thread* next = pickReady(m);
+    if (next == nullptr) {
+      idleFibre(mine);
+      kernelRun.inFibre = false;
+      gatun_fibre_switch(&mine->sp, kernelRun.schedulerSp);
+    } else if (next->fibre == nullptr) {
+      next->fibre = mine;
+      setCurrent(m, next);
+    } else {
+      idleFibre(mine);
+      setCurrent(m, next);
+      gatun_fibre_switch(&mine->sp, next->fibre->sp);
+    }
+  }
+}
+
+/* ---- block barriers ---- */
+
+bool sameSite(const Thread& a, const Thread& b) {
+  return a.line == b.line && a.kind == b.kind &&
+         (a.file == b.file || strcmp(a.file, b.file) == 0);
+}
+
+void releaseBlock(Machine& m, BlockRun& b) {
+  Thread* first = nullptr;
+  int count = 0;
+  for (unsigned i = 0; i < b.count; ++i) {
+    Thread& t = b.threads[i];
+    if (t.state != State::kAtBlockBarrier) continue;
+    if (first == nullptr) {
+      first = &t;
+    } else if (!sameSite(*first, t)) {
+      stop(CUDA_ERROR_LAUNCH_FAILED,
+           "divergent barrier: block (%u,%u,%u): thread (%u,%u,%u) waits at %s (%s:%d) and thread "
+           "(%u,%u,%u) at %s (%s:%d)",
+           b.shown.blockIdx.x, b.shown.blockIdx.y, b.shown.blockIdx.z, first->shown.threadIdx.x,
+           first->shown.threadIdx.y, first->shown.threadIdx.z, first->what, baseName(first->file),
+           first->line, t.shown.threadIdx.x, t.shown.threadIdx.y, t.shown.threadIdx.z, t.what,
+           baseName(t.file), t.line);
+    }
+    count += t.value != 0;
+  }
+  unsigned waited = b.waiting;
+  b.waiting = 0;
+  for (unsigned i = 0; i < b.count; ++i) {
+    Thread& t = b.threads[i];
+    if (t.state != State::kAtBlockBarrier) continue;
+    t.result = t.kind == GATUN_EMU_AND  ? count == int(waited)
+               : t.kind == GATUN_EMU_OR ? count != 0
+                                        : uint64_t(count);
+    makeReady(m, &t);
+  }
+}
+
+int blockBarrier(int kind, int predicate, const char* what, const char* file, int line) {
+  Machine& m = machine();
+  Thread* t = m.current;
+  BlockRun& b = *t->block;
+  t->shown.spins = 0;
+  t->kind = uint8_t(kind);
+  t->value = predicate != 0;
+  t->what = what;
+  t->file = file;
+  t->line = line;
+  t->state = State::kAtBlockBarrier;
+  if (++b.waiting == b.alive) releaseBlock(m, b);
+  block(m, t);
+  return int(t->result);
+}
+
+/* ---- grid barrier ---- */
+
+void releaseGrid(Machine& m) {
+  m.atGrid = 0;
+  for (BlockRun& b : m.blocks) {
+    for (unsigned i = 0; i < b.count; ++i) {
+      if (b.threads[i].state == State::kAtGridBarrier) makeReady(m, &b.threads[i]);
+    }
+  }
+}
+
+void gridBarrier(const char* file, int line) {
+  Machine& m = machine();
+  Thread* t = m.current;
+  t->shown.spins = 0;
+  t->what = "grid sync";
+  t->file = file;
+  t->line = line;
+  if (!m.spec->cooperative) {
+    stop(CUDA_ERROR_LAUNCH_FAILED, "grid sync (%s:%d) in a kernel not launched cooperatively",
+         baseName(file), line);
+  }
+  t->state = State::kAtGridBarrier;
+  if (++m.atGrid == m.aliveTotal) releaseGrid(m);
+  block(m, t);
+}
+
+/* ---- warps ---- */
+
+unsigned warpOf(const Thread* t) { return unsigned(t - t->block->threads) / kWarp; }
+
+/** The lanes that a warp has: the last one of a block may be short. */
+uint32_t lanesOf(const BlockRun& b, unsigned warp) {
+  unsigned n = b.count - warp * kWarp;
+  return n >= kWarp ? 0xffffffffu : (1u << n) - 1;
+}
+
+/** Releases the lanes that t's mask names if all of them are there. */
+void tryWarp(Machine& m, Thread* t) {
+  BlockRun& b = *t->block;
+  unsigned warp = warpOf(t);
+  uint32_t named = t->mask & lanesOf(b, warp) & ~b.ended[warp];
+  if ((named & b.atWarp[warp]) != named) return;
+  Thread* first = &b.threads[warp * kWarp];
+  uint64_t ballot = 0;
+  for (uint32_t left = named; left != 0; left &= left - 1) {
+    Thread& o = first[__builtin_ctz(left)];
+    if (o.mask != t->mask || !sameSite(o, *t)) return;
+    ballot |= uint64_t(o.value != 0) << o.shown.lane;
+  }
+  for (uint32_t left = named; left != 0; left &= left - 1) {
+    Thread& o = first[__builtin_ctz(left)];
+    if (o.kind == GATUN_EMU_WARP_SHUFFLE) {
+      // A lane that the mask does not name has no defined value: give one that shows.
+      unsigned from = unsigned(o.source) & (kWarp - 1);
+      o.result = named >> from & 1 ? first[from].value : ~uint64_t(0);
+    } else {
+      o.result = ballot;
+    }
+  }
+  b.atWarp[warp] &= ~named;
+  for (uint32_t left = named; left != 0; left &= left - 1) makeReady(m, &first[__builtin_ctz(left)]);
+}
+
+[[noreturn]] void stopForExitedLane(const Thread* waiting, unsigned lane) {
+  stop(CUDA_ERROR_LAUNCH_FAILED,
+       "%s (%s:%d) with mask 0x%08x in block (%u,%u,%u) thread (%u,%u,%u) names lane %u, which has "
+       "exited",
+       waiting->what, baseName(waiting->file), waiting->line, waiting->mask,
+       waiting->block->shown.blockIdx.x, waiting->block->shown.blockIdx.y,
+       waiting->block->shown.blockIdx.z, waiting->shown.threadIdx.x, waiting->shown.threadIdx.y,
+       waiting->shown.threadIdx.z, lane);
+}
+
+uint64_t warpOp(int kind, unsigned mask, uint64_t value, int source, const char* what,
+                const char* file, int line) {
+  Machine& m = machine();
+  Thread* t = m.current;
+  t->shown.spins = 0;
+  t->kind = uint8_t(kind);
+  t->mask = mask;
+  t->value = value;
+  t->source = source;
+  t->what = what;
+  t->file = file;
+  t->line = line;
+  if (!(mask >> t->shown.lane & 1)) {
+    stop(CUDA_ERROR_LAUNCH_FAILED,
+         "%s (%s:%d) with mask 0x%08x is called by lane %u, which the mask does not name: block "
+         "(%u,%u,%u) thread (%u,%u,%u)",
+         what, baseName(file), line, mask, t->shown.lane, t->block->shown.blockIdx.x,
+         t->block->shown.blockIdx.y, t->block->shown.blockIdx.z, t->shown.threadIdx.x,
+         t->shown.threadIdx.y, t->shown.threadIdx.z);
+  }
+  unsigned warp = warpOf(t);
+  uint32_t gone = mask & t->block->ended[warp];
+  if (kind != GATUN_EMU_WARP_SYNC && gone != 0) stopForExitedLane(t, unsigned(__builtin_ctz(gone)));
+  t->state = State::kAtWarpOp;
+  t->block->atWarp[warp] |= 1u << t->shown.lane;
+  tryWarp(m, t);
+  block(m, t);
+  return t->result;
+}
+
+unsigned activeMask() {
+  const Thread* t = machine().current;
+  unsigned warp = warpOf(t);
+  return lanesOf(*t->block, warp) & ~t->block->ended[warp];
+}
+
+/* ---- other services ---- */
+
+void yieldThread() {
+  Machine& m = machine();
+  Thread* t = m.current;
+  t->shown.spins = 0;
+  if (m.readyCount == 0) return;
+  // To the far end of the ring, or last-in-first-out order would pick this one again at once.
+  if (m.order == Order::kLifo) {
+    m.head = (m.head - 1) & m.ringMask;
+    m.ready[m.head] = t;
+    ++m.readyCount;
+  } else {
+    makeReady(m, t);
+  }
+  block(m, t);
+}
+
+void trap(int code, const char* text, const char* file, int line) {
+  const Thread* t = machine().current;
+  stop(code, "%s (%s:%d) in block (%u,%u,%u) thread (%u,%u,%u)", text, baseName(file), line,
+       t->block->shown.blockIdx.x, t->block->shown.blockIdx.y, t->block->shown.blockIdx.z,
+       t->shown.threadIdx.x, t->shown.threadIdx.y, t->shown.threadIdx.z);
+}
+
+void copyAsync(void* to, const void* from, unsigned bytes, unsigned sourceBytes) {
+  Machine& m = machine();
+  Thread* t = m.current;
+  // Until waited for, the destination holds what no correct kernel reads.
+  memset(to, 0xFF, bytes);
+  Critical critical;
+  if (t->copies == nullptr) t->copies = new std::vector<AsyncCopy>();
+  t->copies->push_back({to, from, bytes, sourceBytes, t->group});
+}
+
+void copyCommit() { ++machine().current->group; }
+
+void copyWait(unsigned groupsLeft) {
+  Thread* t = machine().current;
+  if (t->copies == nullptr) return;
+  size_t kept = 0;
+  for (size_t i = 0; i < t->copies->size(); ++i) {
+    AsyncCopy c = (*t->copies)[i];
+    if (c.group + groupsLeft < t->group) {
+      memcpy(c.to, c.from, c.sourceBytes);
+      memset(static_cast<char*>(c.to) + c.sourceBytes, 0, c.bytes - c.sourceBytes);
+    } else {
+      (*t->copies)[kept++] = c;
+    }
+  }
+  t->copies->resize(kept);
+}
+
+/* ---- shared memory ---- */
+
+const char kDynamicSlot = 0;
+constexpr unsigned kGuardedArenas = 8;
+
+void resetArena(Arena& a) {
+  if (a.guarded && a.used > 0) mprotect(a.region, Arena::kBytes, PROT_NONE);
+  a.arrays.clear();
+  a.used = 0;
+}
+
+Arena* arenaFor(Machine& m, size_t index) {
+  while (m.arenas.size() <= index) {
+    auto* a = new Arena();
+    a->guarded = m.arenas.size() < kGuardedArenas;
+    void* p = mmap(nullptr, Arena::kBytes, a->guarded ? PROT_NONE : PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    a->region = p == MAP_FAILED ? nullptr : static_cast<char*>(p);
+    m.arenas.push_back(a);
+  }
+  return m.arenas[index];
+}
+
+SharedArray* placeArray(Arena& a, const void* slot, const char* name, size_t bytes, size_t align) {
+  size_t pages = (bytes + kPage - 1) / kPage * kPage;
+  size_t edge = a.guarded ? kPage : 64;
+  if (a.region == nullptr || a.used + pages + 2 * edge > Arena::kBytes) return nullptr;
+  char* low = a.region + a.used + edge;
+  char* high = low + pages;
+  if (a.guarded) {
+    if (mprotect(low, pages, PROT_READ | PROT_WRITE) != 0) return nullptr;
+    a.used += edge + pages;
+  } else {
+    low -= edge;
+    high += edge;
+    a.used += 2 * edge + pages;
+  }
+  // The end of the array at the guard page; what is before it holds the canary.
+  char* base = high - (a.guarded ? 0 : edge) - bytes;
+  base -= reinterpret_cast<uintptr_t>(base) % align;
+  a.arrays.push_back({slot, name, bytes, base, low, high, 0});
+  return &a.arrays.back();
+}
+
+void* sharedArray(const void* slot, const char* name, size_t bytes, size_t align) {
+  Thread* t = machine().current;
+  Arena& a = *t->block->arena;
+  SharedArray* found = nullptr;
+  for (SharedArray& s : a.arrays) {
+    if (s.slot == slot && s.bytes == bytes) {
+      found = &s;
+      break;
+    }
+  }
+  if (found == nullptr) {
+    Critical critical;
+    found = placeArray(a, slot, name, bytes, align);
+    if (found == nullptr) {
+      stop(CUDA_ERROR_LAUNCH_FAILED, "no room for the shared array %s of %zu bytes", name, bytes);
+    }
+  }
+  if (found->epoch != t->block->epoch) {
+    fillCanary(found->low, found->base);
+    memset(found->base, 0xFF, found->bytes);
+    fillCanary(found->base + found->bytes, found->high);
+    found->epoch = t->block->epoch;
+  }
+  return found->base;
+}
+
+void* dynamicShared(size_t* bytes) {
+  unsigned size = machine().spec->sharedBytes;
+  if (bytes != nullptr) *bytes = size;
+  return sharedArray(&kDynamicSlot, "(dynamic)", size == 0 ? 16 : size, 16);
+}
+
+void checkShared(Machine& m, BlockRun& b) {
+  for (const SharedArray& s : b.arena->arrays) {
+    if (s.epoch != b.epoch) continue;
+    bool before = canaryBroken(s.low, s.base) != nullptr;
+    if (!before && canaryBroken(s.base + s.bytes, s.high) == nullptr) continue;
+    snprintf(m.text, sizeof m.text,
+             "out-of-bounds write %s the shared array %s of %zu bytes in block (%u,%u,%u)",
+             before ? "before" : "past the end of", s.name, s.bytes, b.shown.blockIdx.x,
+             b.shown.blockIdx.y, b.shown.blockIdx.z);
+    m.fault.code = CUDA_ERROR_ILLEGAL_ADDRESS;
+    return;
+  }
+}
+
+/* ---- the end of a thread, a block, a kernel ---- */
+
+void onExit(Machine& m, Thread* t) {
+  t->state = State::kExited;
+  BlockRun& b = *t->block;
+  --b.alive;
+  --m.aliveTotal;
+  unsigned warp = warpOf(t);
+  b.ended[warp] |= 1u << t->shown.lane;
+  for (uint32_t left = b.atWarp[warp]; left != 0; left &= left - 1) {
+    Thread* o = &b.threads[warp * kWarp + unsigned(__builtin_ctz(left))];
+    if (o->state != State::kAtWarpOp || !(o->mask >> t->shown.lane & 1)) continue;
+    if (o->kind != GATUN_EMU_WARP_SYNC) stopForExitedLane(o, t->shown.lane);
+    tryWarp(m, o);
+  }
+  // Threads that have ended count as arrived, as on sm_70 and later.
+  if (b.alive > 0 && b.waiting == b.alive) releaseBlock(m, b);
+  if (m.aliveTotal > 0 && m.atGrid == m.aliveTotal) releaseGrid(m);
+}
+
+/** Nobody can go on: who waits where. */
+void describeDeadlock(Machine& m) {
+  size_t n = size_t(snprintf(m.text, sizeof m.text, "a barrier that can never complete: "));
+  int listed = 0;
+  const BlockRun* where = nullptr;
+  for (BlockRun& b : m.blocks) {
+    for (unsigned i = 0; i < b.count && listed < 4; ++i) {
+      const Thread& t = b.threads[i];
+      if (t.state == State::kExited || t.state == State::kReady) continue;
+      if (where != nullptr && where != &b) break;
+      bool seen = false;
+      for (unsigned j = 0; j < i && !seen; ++j) {
+        const Thread& o = b.threads[j];
+        seen = o.state == t.state && sameSite(o, t) &&
+               (t.state != State::kAtWarpOp || (o.mask == t.mask && i / kWarp == j / kWarp));
+      }
+      if (seen) continue;
+      unsigned same = 0;
+      for (unsigned j = i; j < b.count; ++j) {
+        const Thread& o = b.threads[j];
+        same += o.state == t.state && sameSite(o, t) &&
+                (t.state != State::kAtWarpOp || (o.mask == t.mask && i / kWarp == j / kWarp));
+      }
+      if (n >= sizeof m.text) return;
+      if (where == nullptr) {
+        where = &b;
+        n += size_t(snprintf(m.text + n, sizeof m.text - n, "block (%u,%u,%u): ",
+                             b.shown.blockIdx.x, b.shown.blockIdx.y, b.shown.blockIdx.z));
+        if (n >= sizeof m.text) return;
+      }
+      char mask[32] = "";
+      if (t.state == State::kAtWarpOp) snprintf(mask, sizeof mask, " mask 0x%08x", t.mask);
+      n += size_t(snprintf(m.text + n, sizeof m.text - n,
+                           "%s%u thread%s from thread (%u,%u,%u) at %s%s (%s:%d)",
+                           listed == 0 ? "" : "; ", same, same == 1 ? "" : "s",
+                           t.shown.threadIdx.x, t.shown.threadIdx.y, t.shown.threadIdx.z, t.what,
+                           mask, baseName(t.file), t.line));
+      ++listed;
+    }
+  }
+}
+
+void describeSignal(Machine& m) {
+  const SignalFault& f = kernelRun.fault;
+  const Thread* t = m.current;
+  char place[160];
+  snprintf(place, sizeof place, "block (%u,%u,%u) thread (%u,%u,%u)", t->block->shown.blockIdx.x,
+           t->block->shown.blockIdx.y, t->block->shown.blockIdx.z, t->shown.threadIdx.x,
+           t->shown.threadIdx.y, t->shown.threadIdx.z);
+  if (f.signal == kWatchdog) {
+    m.fault.code = CUDA_ERROR_LAUNCH_TIMEOUT;
+    snprintf(m.text, sizeof m.text, "stopped by the watchdog after %lld ms, %s", watchdogMillis(),
+             place);
+    return;
+  }
+  if (f.signal == SIGFPE) {
+    m.fault.code = CUDA_ERROR_LAUNCH_FAILED;
+    snprintf(m.text, sizeof m.text,
+             "integer division by zero (a GPU gives an unspecified value), %s", place);
+    return;
+  }
+  if (f.signal == SIGILL) {
+    m.fault.code = CUDA_ERROR_LAUNCH_FAILED;
+    snprintf(m.text, sizeof m.text, "illegal instruction or trap, %s", place);
+    return;
+  }
+  if (guardOwner(f.address) != nullptr) {
+    m.fault.code = CUDA_ERROR_LAUNCH_FAILED;
+    snprintf(m.text, sizeof m.text,
+             "fibre stack overflow (%zu KiB; GATUN_EMU_STACK_KB sets another size), %s",
+             stackBytes() / 1024, place);
+    return;
+  }
+  m.fault.code = CUDA_ERROR_ILLEGAL_ADDRESS;
+  if (f.code == SI_KERNEL) {
+    snprintf(m.text, sizeof m.text,
+             "misaligned vector access or an address no memory can have, %s", place);
+    return;
+  }
+  std::string where;
+  for (const Arena* a : m.arenas) {
+    auto low = reinterpret_cast<uintptr_t>(a->region);
+    if (f.address < low || f.address >= low + Arena::kBytes) continue;
+    const SharedArray* nearest = nullptr;
+    uintptr_t best = ~uintptr_t(0);
+    for (const SharedArray& s : a->arrays) {
+      auto begin = reinterpret_cast<uintptr_t>(s.base);
+      uintptr_t gap = f.address < begin ? begin - f.address : f.address - begin - s.bytes;
+      if (gap < best) best = gap, nearest = &s;
+    }
+    if (nearest == nullptr) break;
+    char text[160];
+    snprintf(text, sizeof text, "%zu bytes %s the shared array %s of %zu bytes", size_t(best),
+             f.address < reinterpret_cast<uintptr_t>(nearest->base) ? "before" : "past the end of",
+             nearest->name, nearest->bytes);
+    where = text;
+  }
+  if (where.empty()) where = describeAddress(f.address);
+  snprintf(m.text, sizeof m.text, "out-of-bounds %s at 0x%llx (%s), %s",
+           f.execute ? "jump" : f.write ? "write" : "read",
+           static_cast<unsigned long long>(f.address), where.c_str(), place);
+}
+
+void dropCopies(Machine& m, size_t threads) {
+  for (size_t i = 0; i < threads; ++i) {
+    if (m.threads[i].copies == nullptr) continue;
+    delete m.threads[i].copies;
+    m.threads[i].copies = nullptr;
+  }
+}
+
+void startBlock(Machine& m, BlockRun& b, Thread* threads, unsigned count, uint64_t linear,
+                Arena* arena) {
+  const LaunchSpec& spec = *m.spec;
+  b.shown.blockIdx = {unsigned(linear % spec.grid.x), unsigned(linear / spec.grid.x % spec.grid.y),
+                      unsigned(linear / spec.grid.x / spec.grid.y)};
+  b.shown.blockDim = spec.block;
+  b.shown.gridDim = spec.grid;
+  b.threads = threads;
+  b.count = b.alive = count;
+  b.waiting = 0;
+  memset(b.ended, 0, sizeof b.ended);
+  memset(b.atWarp, 0, sizeof b.atWarp);
+  b.arena = arena;
+  b.epoch = ++m.epoch;
+  unsigned x = 0, y = 0, z = 0;
+  for (unsigned i = 0; i < count; ++i) {
+    Thread& t = threads[i];
+    t.shown.threadIdx = {x, y, z};
+    t.shown.lane = i % kWarp;
+    t.shown.spins = 0;
+    t.shown.block = &b.shown;
+    t.fibre = nullptr;
+    t.block = &b;
+    t.group = 0;
+    if (++x == spec.block.x) {
+      x = 0;
+      if (++y == spec.block.y) y = 0, ++z;
+    }
+    makeReady(m, &t);
+  }
+  m.aliveTotal += count;
+}
+
+/** Runs the resident threads to their end or the first fault. */
+void runResident(Machine& m) {
+  kernelRun.schedulerFrame = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+  while (Thread* t = pickReady(m)) {
+    if (t->fibre == nullptr) {
+      t->fibre = takeFibre();
+      if (t->fibre == nullptr) {
+        m.fault.code = CUDA_ERROR_OUT_OF_MEMORY;
+        snprintf(m.text, sizeof m.text, "no memory for another fibre stack");
+        return;
+      }
+    }
+    setCurrent(m, t);
+    kernelRun.inFibre = true;
+    gatun_fibre_switch(&kernelRun.schedulerSp, t->fibre->sp);
+    asm volatile("" ::: "memory");
+    kernelRun.inFibre = false;
+    if (kernelRun.fault.signal != 0) {
+      describeSignal(m);
+      return;
+    }
+    if (m.fault.code != 0) return;
+    if (kernelRun.expired) break;
+  }
+  if (kernelRun.expired) {
+    kernelRun.fault.signal = kWatchdog;
+    describeSignal(m);
+    return;
+  }
+  if (m.aliveTotal > 0) {
+    m.fault.code = CUDA_ERROR_LAUNCH_FAILED;
+    describeDeadlock(m);
+    return;
+  }
+  for (BlockRun& b : m.blocks) {
+    checkShared(m, b);
+    if (m.fault.code != 0) return;
+  }
+}
+
+/** A drawn order of the blocks without storing one: an affine map over a power of two. */
+struct BlockOrder {
+  Order order;
+  uint64_t count, mask, factor, add, next = 0;
+  BlockOrder(Order o, uint64_t n) : order(o), count(n), mask(1), factor(1), add(0) {
+    while (mask < n) mask *= 2;
+    --mask;
+    if (o == Order::kShuffle) {
+      factor = (nextRandom() >> 16 & ~uint64_t(3)) | 1;
+      add = nextRandom() >> 16;
+    }
+  }
+  uint64_t take() {
+    if (order == Order::kFifo) return next++;
+    if (order == Order::kLifo) return count - 1 - next++;
+    for (;;) {
+      uint64_t i = (next++ * factor + add) & mask;
+      if (i < count) return i;
+    }
+  }
+};
+
+}  // namespace
+
+uint64_t nextRandom() {
+  uint64_t z = (machine().random += 0x9e3779b97f4a7c15ull);
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+  return z ^ (z >> 31);
+}
+
+void setOrder(Order order, uint64_t seed) {
+  machine().order = order;
+  machine().random = seed;
+}
+
+Order order() { return machine().order; }
+
+void forgetSharedArrays() {
+  for (Arena* a : machine().arenas) resetArena(*a);
+}
+
+Fault runKernel(const LaunchSpec& spec) {
+  Machine& m = machine();
+  m.spec = &spec;
+  m.fault = Fault();
+  m.text[0] = 0;
+  m.aliveTotal = m.atGrid = 0;
+  setFibreEntry(fibreMain);
+  unsigned perBlock = spec.block.x * spec.block.y * spec.block.z;
+  uint64_t blocks = uint64_t(spec.grid.x) * spec.grid.y * spec.grid.z;
+  size_t resident = spec.cooperative ? size_t(blocks) : 1;
+  size_t threads = resident * perBlock;
+  if (m.threadCapacity < threads) {
+    m.threads.reset(new Thread[threads]());
+    m.threadCapacity = threads;
+    size_t ring = 1;
+    while (ring < threads) ring *= 2;
+    m.ready.assign(ring, nullptr);
+    m.ringMask = ring - 1;
+  }
+  m.head = m.readyCount = 0;
+  m.blocks.resize(resident);
+  for (size_t i = 0; i < resident; ++i) {
+    Arena* a = arenaFor(m, i);
+    if (a->used > Arena::kBytes / 2) resetArena(*a);
+  }
+  BlockOrder order(m.order, blocks);
+  {
+    KernelScope scope;
+    for (uint64_t done = 0; done < blocks && m.fault.code == 0; done += resident) {
+      for (size_t i = 0; i < resident; ++i) {
+        startBlock(m, m.blocks[i], &m.threads[i * perBlock], perBlock,
+                   resident == 1 ? order.take() : i, m.arenas[i]);
+      }
+      runResident(m);
+    }
+  }
+  dropCopies(m, threads);
+  if (m.fault.code != 0) {
+    if (m.fault.code == CUDA_ERROR_LAUNCH_TIMEOUT && m.text[0] == 0) {
+      kernelRun.fault.signal = kWatchdog;
+      describeSignal(m);
+    }
+    m.fault.text = std::string(spec.name) + ": " + m.text;
+    resetFibres();
+  }
+  *spec.self = nullptr;
+  m.spec = nullptr;
+  return m.fault;
+}
+
+namespace {
+struct GuardedCall {
+  void (*fn)(void*);
+  void* argument;
+};
+void guardedEntry(void* const* arguments) {
+  auto* call = static_cast<GuardedCall*>(arguments[0]);
+  call->fn(call->argument);
+}
+}  // namespace
+
+Fault runGuarded(const char* name, void (*fn)(void*), void* argument) {
+  GuardedCall call{fn, argument};
+  void* arguments[] = {&call};
+  GatunEmuThread* self = nullptr;
+  LaunchSpec spec{};
+  spec.name = name;
+  spec.entry = guardedEntry;
+  spec.arguments = arguments;
+  spec.self = &self;
+  return runKernel(spec);
+}
+
+const GatunEmuRuntime* runtimeTable() {
+  static const GatunEmuRuntime table = {GATUN_EMU_ABI, blockBarrier,  warpOp,  gridBarrier,
+                                        yieldThread,   sharedArray,   dynamicShared, trap,
+                                        activeMask,    copyAsync,     copyCommit,    copyWait};
+  return &table;
+}
+
+}  // namespace gatun

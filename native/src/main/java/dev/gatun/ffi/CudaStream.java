@@ -1,0 +1,73 @@
+package dev.gatun.ffi;
+
+import java.lang.foreign.MemorySegment;
+import jcuda.driver.CUgraph;
+import jcuda.driver.CUstream;
+import jcuda.driver.CUstreamCaptureMode;
+import jcuda.driver.JCudaDriver;
+
+/** Work that the GPU does in the order it was given. */
+public final class CudaStream implements AutoCloseable {
+  /** Reads what JCuda keeps to itself and its subclasses. */
+  static final class Handle extends CUstream {
+    long value() {
+      return getNativePointer();
+    }
+  }
+
+  private final Handle handle;
+  private final MemorySegment segment;
+
+  CudaStream(Handle handle) {
+    this.handle = handle;
+    this.segment = MemorySegment.ofAddress(handle.value());
+  }
+
+  /** As JCuda and JCudnn take it. */
+  public CUstream handle() {
+    return handle;
+  }
+
+  /** As the generated bindings take it. */
+  MemorySegment segment() {
+    return segment;
+  }
+
+  /** Waits until all work is done; throws what went wrong in it. */
+  public void synchronize() {
+    CudaException.check("cuStreamSynchronize", () -> JCudaDriver.cuStreamSynchronize(handle));
+  }
+
+  /** From now on work is noted down instead of done. Other threads may go on as they like. */
+  public void beginCapture() {
+    CudaException.check(
+        "cuStreamBeginCapture",
+        () ->
+            JCudaDriver.cuStreamBeginCapture(
+                handle, CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+  }
+
+  /** Ends the capture and makes of it what can be replayed. */
+  public CudaGraph endCapture() {
+    CUgraph graph = new CUgraph();
+    CudaException.check(
+        "cuStreamEndCapture", () -> JCudaDriver.cuStreamEndCapture(handle, graph));
+    return new CudaGraph(graph);
+  }
+
+  /** Ends a capture that failed, without a word: the failure has been told. */
+  public void abandonCapture() {
+    CUgraph graph = new CUgraph();
+    try {
+      JCudaDriver.cuStreamEndCapture(handle, graph);
+      JCudaDriver.cuGraphDestroy(graph);
+    } catch (jcuda.CudaException e) {
+      // a capture that is invalid has no graph
+    }
+  }
+
+  @Override
+  public void close() {
+    CudaException.check("cuStreamDestroy", () -> JCudaDriver.cuStreamDestroy(handle));
+  }
+}

@@ -1,0 +1,149 @@
+package dev.gatun.ffi;
+
+import static dev.gatun.ffi.onednn.OneDnn.*;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/**
+ * oneDNN's CPU engine and stream: the root of every descriptor and primitive.
+ *
+ * <p>libgomp keeps a pool of threads per calling thread, so execute primitives from one platform
+ * thread.
+ */
+public final class Dnnl implements AutoCloseable {
+  /** Instruction sets by what they mean for speed; see {@link #isa()}. */
+  public enum Isa {
+    BELOW_AVX512,
+    AVX512,
+    AVX512_BF16,
+    AMX
+  }
+
+  final MemorySegment engine;
+  final MemorySegment stream;
+
+  /**
+   * @throws LibraryException if oneDNN cannot be opened
+   */
+  public Dnnl() {
+    library();
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment out = arena.allocate(C_POINTER);
+      check(dnnl_engine_create(out, dnnl_cpu(), 0), "dnnl_engine_create");
+      engine = out.get(C_POINTER, 0);
+      try {
+        check(dnnl_stream_create(out, engine, dnnl_stream_default_flags()), "dnnl_stream_create");
+      } catch (RuntimeException e) {
+        dnnl_engine_destroy(engine);
+        throw e;
+      }
+      stream = out.get(C_POINTER, 0);
+    }
+  }
+
+  @Override
+  public void close() {
+    dnnl_stream_destroy(stream);
+    dnnl_engine_destroy(engine);
+  }
+
+  /** Which library is open; opens it if need be. */
+  public static LibraryFinder.Opened library() {
+    return Holder.open();
+  }
+
+  /** oneDNN's own version, such as {@code 3.13.0}. */
+  public static String version() {
+    library();
+    MemorySegment v = dnnl_version().reinterpret(12);
+    return v.get(C_INT, 0) + "." + v.get(C_INT, 4) + "." + v.get(C_INT, 8);
+  }
+
+  /** The best instruction set oneDNN will use: the CPU's, or less under ONEDNN_MAX_CPU_ISA. */
+  public static Isa isa() {
+    library();
+    // oneDNN numbers its sets as bit masks, each containing those it builds on
+    int isa = dnnl_get_effective_cpu_isa();
+    if (contains(isa, dnnl_cpu_isa_avx512_core_amx())) {
+      return Isa.AMX;
+    }
+    if (contains(isa, dnnl_cpu_isa_avx512_core_bf16())) {
+      return Isa.AVX512_BF16;
+    }
+    return contains(isa, dnnl_cpu_isa_avx512_core()) ? Isa.AVX512 : Isa.BELOW_AVX512;
+  }
+
+  private static boolean contains(int isa, int wanted) {
+    return (isa & wanted) == wanted;
+  }
+
+  /**
+   * Turns a status into an exception.
+   *
+   * @throws DnnlException unless {@code status} is dnnl_success
+   */
+  public static void check(int status, String call) {
+    if (status != 0) {
+      throw new DnnlException(status, call);
+    }
+  }
+
+  private static final class Holder {
+    private static LibraryFinder.Opened opened;
+    private static LibraryException failure;
+
+    static synchronized LibraryFinder.Opened open() {
+      if (failure != null) {
+        throw failure;
+      }
+      if (opened == null) {
+        try {
+          LibraryFinder.requireLinuxX64();
+          // Read once, by libgomp's constructor: its idle threads would spin and take the cores
+          // from Java's own workers. What the user set stays.
+          setEnvironment("OMP_WAIT_POLICY", "passive");
+          setEnvironment("GOMP_SPINCOUNT", "2000");
+          opened =
+              new LibraryFinder("oneDNN (libdnnl.so.3)")
+                  .property("gatun.dnnl")
+                  .resource(
+                      "/org/bytedeco/dnnl/linux-x86_64/libdnnl.so.3",
+                      "/org/bytedeco/dnnl/linux-x86_64/libgomp.so.1")
+                  .open();
+        } catch (LibraryException e) {
+          failure = e;
+          throw e;
+        }
+      }
+      return opened;
+    }
+
+    private static void setEnvironment(String name, String value) {
+      Linker linker = Linker.nativeLinker();
+      try (Arena arena = Arena.ofConfined()) {
+        int status =
+            (int)
+                linker
+                    .downcallHandle(
+                        linker.defaultLookup().findOrThrow("setenv"),
+                        FunctionDescriptor.of(
+                            ValueLayout.JAVA_INT,
+                            ValueLayout.ADDRESS,
+                            ValueLayout.ADDRESS,
+                            ValueLayout.JAVA_INT))
+                    .invokeExact(arena.allocateFrom(name), arena.allocateFrom(value), 0);
+        if (status != 0) {
+          throw new LibraryException("setenv " + name + " failed");
+        }
+      } catch (RuntimeException | Error e) {
+        throw e;
+      } catch (Throwable e) {
+        throw new LibraryException("setenv " + name + " failed", e);
+      }
+    }
+  }
+}
