@@ -208,14 +208,21 @@ public final class CudaContext implements AutoCloseable {
       }
       closed = true;
       life.holders--;
-      if (life.failure != null && life.holders == 0 && LIVES.get(ordinal) == life) {
-        // nobody is left whose memory a reset could take
-        LIVES.remove(ordinal);
+      try {
+        if (life.failure != null && life.holders == 0 && LIVES.get(ordinal) == life) {
+          // nobody is left whose memory a reset could take
+          LIVES.remove(ordinal);
+          CudaException.check(
+              "cuDevicePrimaryCtxReset", () -> JCudaDriver.cuDevicePrimaryCtxReset(device));
+        }
         CudaException.check(
-            "cuDevicePrimaryCtxReset", () -> JCudaDriver.cuDevicePrimaryCtxReset(device));
+            "cuDevicePrimaryCtxRelease", () -> JCudaDriver.cuDevicePrimaryCtxRelease(device));
+      } catch (CudaException e) {
+        if (life.failure == null) {
+          throw e;
+        }
+        // a dead context may repeat what killed it, and that has been told
       }
-      CudaException.check(
-          "cuDevicePrimaryCtxRelease", () -> JCudaDriver.cuDevicePrimaryCtxRelease(device));
     }
   }
 

@@ -29,7 +29,9 @@ public final class CudaException extends RuntimeException {
           "CUDA_ERROR_TENSOR_MEMORY_LEAK",
           "CUDA_ERROR_UNKNOWN");
 
-  private static final Pattern UNKNOWN_STATUS = Pattern.compile("INVALID cudnnStatus: (\\d+)");
+  /** What JCuda and JCudnn say of a status that their version does not know. */
+  private static final Pattern UNKNOWN_STATUS =
+      Pattern.compile("INVALID (?:CUresult|cudnnStatus): (\\d+)");
 
   private final String call;
   private final String name;
@@ -97,12 +99,17 @@ public final class CudaException extends RuntimeException {
     return new CudaException(call, known, describe(status, known));
   }
 
-  private static CudaException ofName(String call, String name) {
+  /** What JCuda threw: it has the name, or at least the number. */
+  static CudaException ofName(String call, String name) {
+    Matcher unknown = UNKNOWN_STATUS.matcher(name);
+    if (unknown.matches()) {
+      return ofStatus(call, Integer.parseInt(unknown.group(1)));
+    }
     int status = -1;
     try {
       status = CUresult.class.getField(name).getInt(null);
     } catch (ReflectiveOperationException e) {
-      // JCuda knows no such name either: its message stands as it is
+      // no such name: the message stands as it is
     }
     return new CudaException(call, name, status < 0 ? "" : describe(status, name));
   }
@@ -136,7 +143,7 @@ public final class CudaException extends RuntimeException {
 
   /** True where the context cannot be used any more. */
   public boolean isFatal() {
-    return FATAL.contains(name) || name.startsWith("CUDNN_STATUS_EXECUTION_FAILED");
+    return FATAL.contains(name);
   }
 
   /** True where the device had no room. */

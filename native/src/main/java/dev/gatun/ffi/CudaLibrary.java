@@ -204,14 +204,13 @@ public final class CudaLibrary {
       lines
           .filter(line -> line.contains("/libcuda.so"))
           .findFirst()
-          .ifPresent(
-              line -> {
-                throw new LibraryException(
-                    "this process has "
-                        + line.substring(line.indexOf('/'))
-                        + " open already and can have one driver only: start another one for "
-                        + kind.label());
-              });
+          .ifPresent(line -> {
+            throw new LibraryException(
+                "this process has "
+                    + line.substring(line.indexOf('/'))
+                    + " open already and can have one driver only: start another one for "
+                    + kind.label());
+          });
     } catch (IOException e) {
       throw new LibraryException("cannot read /proc/self/maps: " + e, e);
     }

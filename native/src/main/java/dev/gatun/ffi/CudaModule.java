@@ -1,6 +1,5 @@
 package dev.gatun.ffi;
 
-import jcuda.driver.CUfunction;
 import jcuda.driver.CUmodule;
 import jcuda.driver.JCudaDriver;
 

@@ -50,8 +50,7 @@ public final class CudaStream implements AutoCloseable {
   /** Ends the capture and makes of it what can be replayed. */
   public CudaGraph endCapture() {
     CUgraph graph = new CUgraph();
-    CudaException.check(
-        "cuStreamEndCapture", () -> JCudaDriver.cuStreamEndCapture(handle, graph));
+    CudaException.check("cuStreamEndCapture", () -> JCudaDriver.cuStreamEndCapture(handle, graph));
     return new CudaGraph(graph);
   }
 

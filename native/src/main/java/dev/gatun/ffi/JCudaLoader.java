@@ -1,7 +1,6 @@
 package dev.gatun.ffi;
 
 import java.nio.file.Path;
-import java.util.Properties;
 import jcuda.LogLevel;
 import jcuda.driver.JCudaDriver;
 import jcuda.jcudnn.JCudnn;
@@ -9,9 +8,9 @@ import jcuda.jcudnn.JCudnn;
 /**
  * Makes JCuda load its native parts from our private folder.
  *
- * <p>JCuda's loader asks {@link System#loadLibrary}, and then opens a file of a fixed name in {@code
- * java.io.tmpdir}, taking whatever lies there. So while its classes initialize, and then only, that
- * property names the folder that holds the file we have unpacked and checked.
+ * <p>JCuda's loader asks {@link System#loadLibrary}, and then opens a file of a fixed name in
+ * {@code java.io.tmpdir}, taking whatever lies there. So while its classes initialize, and then
+ * only, that property names the folder that holds the file we have unpacked and checked.
  */
 final class JCudaLoader {
   // JCudnn's classes are of 11.7, but they ask for the native part of JCuda's own version
@@ -45,17 +44,15 @@ final class JCudaLoader {
     // JNI functions are found by any class of the loader that opened the library
     try {
       System.load(library.toString());
-      Properties all = System.getProperties();
-      synchronized (all) {
-        String before = System.setProperty("java.io.tmpdir", library.getParent().toString());
-        try {
-          initialize.run();
-        } finally {
-          if (before == null) {
-            System.clearProperty("java.io.tmpdir");
-          } else {
-            System.setProperty("java.io.tmpdir", before);
-          }
+      // java.io and java.nio read the property at their start: only code like JCuda's sees this
+      String before = System.setProperty("java.io.tmpdir", library.getParent().toString());
+      try {
+        initialize.run();
+      } finally {
+        if (before == null) {
+          System.clearProperty("java.io.tmpdir");
+        } else {
+          System.setProperty("java.io.tmpdir", before);
         }
       }
     } catch (UnsatisfiedLinkError | ExceptionInInitializerError | NoClassDefFoundError e) {

@@ -54,7 +54,8 @@ class CudaContextTest {
       MemorySegment direct = arena.allocate(sizeBytes);
       context.zero(address, sizeBytes, stream);
       context.download(address, direct, stream);
-      assertArrayEquals(new byte[sizeBytes], direct.toArray(java.lang.foreign.ValueLayout.JAVA_BYTE));
+      assertArrayEquals(
+          new byte[sizeBytes], direct.toArray(java.lang.foreign.ValueLayout.JAVA_BYTE));
 
       direct.copyFrom(MemorySegment.ofArray(sent));
       context.upload(direct, address, stream);
@@ -67,8 +68,7 @@ class CudaContextTest {
 
   @Test
   void noRoomIsToldApart() {
-    CudaException e =
-        assertThrows(CudaException.class, () -> context.allocate(Long.MAX_VALUE / 2));
+    CudaException e = assertThrows(CudaException.class, () -> context.allocate(Long.MAX_VALUE / 2));
     assertTrue(e.isOutOfMemory(), e.getMessage());
     assertFalse(e.isFatal());
     assertEquals("cuMemAlloc", e.call());
@@ -147,6 +147,9 @@ class CudaContextTest {
   void errorsKeepTheirNumberWhereNobodyKnowsTheirName() {
     CudaException e = CudaException.ofStatus("cuCall", 12_345);
     assertTrue(e.getMessage().contains("12345"), e.getMessage());
+    String newer = jcuda.driver.CUresult.stringFor(12_345);
+    assertEquals("CUDA error 12345", CudaException.ofName("cuCall", newer).name());
+    assertTrue(CudaException.ofName("cuCall", "CUDA_ERROR_ILLEGAL_ADDRESS").isFatal());
     CudaException dnn =
         assertThrows(
             CudaException.class,

@@ -39,8 +39,7 @@ class CudaLibraryTest {
   @Test
   void asSecondDriverTheRealOneIsRefused() {
     CudaLibrary library = CudaLibrary.open(Kind.EMULATED);
-    LibraryException e =
-        assertThrows(LibraryException.class, () -> CudaLibrary.open(Kind.REAL));
+    LibraryException e = assertThrows(LibraryException.class, () -> CudaLibrary.open(Kind.REAL));
     assertOneLine(e.getMessage());
     assertTrue(e.getMessage().contains("a process has one only"), e.getMessage());
     assertTrue(e.getMessage().contains(library.file().file().toString()), e.getMessage());

@@ -14,7 +14,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
 
-/** What tests of the CUDA driver share: whether there is an emulator, and processes of their own. */
+/**
+ * What tests of the CUDA driver share: whether there is an emulator, and processes of their own.
+ */
 final class CudaTestSupport {
   private CudaTestSupport() {}
 

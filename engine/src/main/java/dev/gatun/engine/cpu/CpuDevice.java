@@ -40,6 +40,7 @@ public final class CpuDevice extends Device {
 
   public CpuDevice() {
     this(Loops.best());
+    Loops.Best.warmUp();
   }
 
   CpuDevice(Loops loops) {

@@ -38,7 +38,7 @@ final class CpuGroupNorm {
                     double sum = 0;
                     for (int p = 0; p < pixels; p++) {
                       for (int c = c0; c < c0 + width; c++) {
-                        sum += ScalarLoops.load(type, x, base + (long) p * channels + c);
+                        sum += ScalarLoops.get(type, x, base + (long) p * channels + c);
                       }
                     }
                     double mean = sum / ((double) pixels * width);
@@ -46,21 +46,21 @@ final class CpuGroupNorm {
                     for (int p = 0; p < pixels; p++) {
                       for (int c = c0; c < c0 + width; c++) {
                         double v =
-                            ScalarLoops.load(type, x, base + (long) p * channels + c) - mean;
+                            ScalarLoops.get(type, x, base + (long) p * channels + c) - mean;
                         squares += v * v;
                       }
                     }
                     double rstd =
                         1 / Math.sqrt(squares / ((double) pixels * width) + op.epsilon());
-                    ScalarLoops.store(DType.F32, means, slice, (float) mean);
-                    ScalarLoops.store(DType.F32, rstds, slice, (float) rstd);
+                    ScalarLoops.set(DType.F32, means, slice, (float) mean);
+                    ScalarLoops.set(DType.F32, rstds, slice, (float) rstd);
                     for (int p = 0; p < pixels; p++) {
                       for (int c = c0; c < c0 + width; c++) {
                         long i = base + (long) p * channels + c;
-                        double v = (ScalarLoops.load(type, x, i) - mean) * rstd;
-                        float g = ScalarLoops.load(DType.F32, gamma, c);
-                        float b = ScalarLoops.load(DType.F32, beta, c);
-                        ScalarLoops.store(type, y, i, (float) (v * g + b));
+                        double v = (ScalarLoops.get(type, x, i) - mean) * rstd;
+                        float g = ScalarLoops.get(DType.F32, gamma, c);
+                        float b = ScalarLoops.get(DType.F32, beta, c);
+                        ScalarLoops.set(type, y, i, (float) (v * g + b));
                       }
                     }
                   }
@@ -100,18 +100,18 @@ final class CpuGroupNorm {
                     }
                     for (int n = 0; n < shape.dim(0); n++) {
                       long base = (long) n * pixels * channels;
-                      double mean = ScalarLoops.load(DType.F32, means, (long) n * groups + g);
-                      double rstd = ScalarLoops.load(DType.F32, rstds, (long) n * groups + g);
+                      double mean = ScalarLoops.get(DType.F32, means, (long) n * groups + g);
+                      double rstd = ScalarLoops.get(DType.F32, rstds, (long) n * groups + g);
                       double sum = 0;
                       double dot = 0;
                       for (int p = 0; p < pixels; p++) {
                         for (int c = c0; c < c0 + width; c++) {
                           long i = base + (long) p * channels + c;
-                          double upstream = ScalarLoops.load(type, dy, i);
-                          double normal = (ScalarLoops.load(type, x, i) - mean) * rstd;
+                          double upstream = ScalarLoops.get(type, dy, i);
+                          double normal = (ScalarLoops.get(type, x, i) - mean) * rstd;
                           gammaSums[c] += upstream * normal;
                           betaSums[c] += upstream;
-                          double scaled = upstream * ScalarLoops.load(DType.F32, gamma, c);
+                          double scaled = upstream * ScalarLoops.get(DType.F32, gamma, c);
                           sum += scaled;
                           dot += scaled * normal;
                         }
@@ -119,11 +119,11 @@ final class CpuGroupNorm {
                       for (int p = 0; p < pixels; p++) {
                         for (int c = c0; c < c0 + width; c++) {
                           long i = base + (long) p * channels + c;
-                          double normal = (ScalarLoops.load(type, x, i) - mean) * rstd;
+                          double normal = (ScalarLoops.get(type, x, i) - mean) * rstd;
                           double scaled =
-                              ScalarLoops.load(type, dy, i)
-                                  * (double) ScalarLoops.load(DType.F32, gamma, c);
-                          ScalarLoops.store(
+                              ScalarLoops.get(type, dy, i)
+                                  * (double) ScalarLoops.get(DType.F32, gamma, c);
+                          ScalarLoops.set(
                               type,
                               dx,
                               i,
@@ -132,8 +132,8 @@ final class CpuGroupNorm {
                       }
                     }
                     for (int c = c0; c < c0 + width; c++) {
-                      ScalarLoops.store(DType.F32, dgamma, c, (float) gammaSums[c]);
-                      ScalarLoops.store(DType.F32, dbeta, c, (float) betaSums[c]);
+                      ScalarLoops.set(DType.F32, dgamma, c, (float) gammaSums[c]);
+                      ScalarLoops.set(DType.F32, dbeta, c, (float) betaSums[c]);
                     }
                   }
                 });

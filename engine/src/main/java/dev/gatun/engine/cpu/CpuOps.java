@@ -64,9 +64,6 @@ final class CpuOps {
     register(Adam.class, CpuOps::adam);
   }
 
-  /** Elements a block of a loop has, about. */
-  private static final int GRAIN = 1 << 13;
-
   private CpuOps() {}
 
   private static <T extends Op> void register(Class<T> type, Form<T> form) {
@@ -81,19 +78,86 @@ final class CpuOps {
     return FORMS.get(op.getClass()).prepare(device, op, in, out);
   }
 
+  /** Runs a loop over n elements, block by block; {@code body} sees at most a block. */
+  private static Launch elementwise(CpuDevice d, int n, Workers.Body body) {
+    return () -> d.workers().forRange(n, Blocks.SIZE, body);
+  }
+
+  /**
+   * Splits rows of [rows,2C] into their halves and back, a block of whole rows at a time (or of parts
+   * of one, where a row is longer than a block).
+   */
+  private record Halves(CpuDevice d, DType type, int channels) {
+    int rowsPerBlock() {
+      return Math.max(1, Blocks.SIZE / channels);
+    }
+
+    interface Body {
+      /** Elements {@code from} to {@code from + n} of the [rows,C] side. */
+      void run(long from, int n);
+    }
+
+    Launch forEach(int rows, Body body) {
+      return () ->
+          d.workers()
+              .forRange(
+                  rows,
+                  rowsPerBlock(),
+                  (from, to) -> {
+                    long end = (long) to * channels;
+                    int most = Math.min(channels, Blocks.SIZE) * Math.min(rowsPerBlock(), to - from);
+                    for (long at = (long) from * channels; at < end; ) {
+                      long rowEnd = channels > Blocks.SIZE ? (at / channels + 1) * channels : end;
+                      int n = (int) Math.min(most, rowEnd - at);
+                      body.run(at, n);
+                      at += n;
+                    }
+                  });
+    }
+
+    /** Loads the first halves into a and the second into b. */
+    void load(MemorySegment x, long from, int n, float[] a, float[] b) {
+      for (int done = 0; done < n; ) {
+        int c = (int) ((from + done) % channels);
+        int run = Math.min(channels - c, n - done);
+        long at = (from + done) / channels * 2 * channels + c;
+        d.loops().load(type, x, at, a, done, run);
+        d.loops().load(type, x, at + channels, b, done, run);
+        done += run;
+      }
+    }
+
+    void store(float[] a, float[] b, MemorySegment x, long from, int n) {
+      for (int done = 0; done < n; ) {
+        int c = (int) ((from + done) % channels);
+        int run = Math.min(channels - c, n - done);
+        long at = (from + done) / channels * 2 * channels + c;
+        d.loops().store(type, a, done, x, at, run);
+        d.loops().store(type, b, done, x, at + channels, run);
+        done += run;
+      }
+    }
+  }
+
   private static Launch gate(CpuDevice d, Gate op, List<Tensor> in, List<Tensor> out) {
     DType type = in.get(0).dtype();
     MemorySegment x = d.segment(in.get(0));
     MemorySegment addend = in.size() > 1 ? d.segment(in.get(1)) : null;
     MemorySegment y = d.segment(out.get(0));
-    int channels = out.get(0).shape().dim(-1);
-    int rows = out.get(0).shape().rows();
-    return () ->
-        d.workers()
-            .forRange(
-                rows,
-                1 + GRAIN / channels,
-                (from, to) -> d.loops().gate(type, x, addend, y, channels, from, to));
+    Halves halves = new Halves(d, type, out.get(0).shape().dim(-1));
+    return halves.forEach(
+        out.get(0).shape().rows(),
+        (from, n) -> {
+          Blocks block = Blocks.own();
+          halves.load(x, from, n, block.a, block.b);
+          if (addend != null) {
+            halves.load(addend, from, n, block.c, block.d);
+            Arithmetic.add(block.a, block.c, n);
+            Arithmetic.add(block.b, block.d, n);
+          }
+          Arithmetic.gate(block.a, block.b, block.c, n);
+          d.loops().store(type, block.c, 0, y, from, n);
+        });
   }
 
   private static Launch gateBackward(
@@ -103,24 +167,36 @@ final class CpuOps {
     MemorySegment addend = in.size() > 2 ? d.segment(in.get(1)) : null;
     MemorySegment dy = d.segment(in.getLast());
     MemorySegment dx = d.segment(out.get(0));
-    int channels = in.getLast().shape().dim(-1);
-    int rows = in.getLast().shape().rows();
-    return () ->
-        d.workers()
-            .forRange(
-                rows,
-                1 + GRAIN / channels,
-                (from, to) -> d.loops().gateBackward(type, x, addend, dy, dx, channels, from, to));
+    Halves halves = new Halves(d, type, in.getLast().shape().dim(-1));
+    return halves.forEach(
+        in.getLast().shape().rows(),
+        (from, n) -> {
+          Blocks block = Blocks.own();
+          halves.load(x, from, n, block.a, block.b);
+          if (addend != null) {
+            halves.load(addend, from, n, block.c, block.d);
+            Arithmetic.add(block.a, block.c, n);
+            Arithmetic.add(block.b, block.d, n);
+          }
+          d.loops().load(type, dy, from, block.c, 0, n);
+          Arithmetic.gateBackward(block.a, block.b, block.c, n);
+          halves.store(block.a, block.b, dx, from, n);
+        });
   }
 
   private static Launch relu(CpuDevice d, Relu op, List<Tensor> in, List<Tensor> out) {
     DType type = in.get(0).dtype();
     MemorySegment x = d.segment(in.get(0));
     MemorySegment y = d.segment(out.get(0));
-    return () ->
-        d.workers()
-            .forRange(
-                in.get(0).elements(), GRAIN, (from, to) -> d.loops().relu(type, x, y, from, to));
+    return elementwise(
+        d,
+        in.get(0).elements(),
+        (from, to) -> {
+          float[] a = Blocks.own().a;
+          d.loops().load(type, x, from, a, 0, to - from);
+          Arithmetic.relu(a, to - from);
+          d.loops().store(type, a, 0, y, from, to - from);
+        });
   }
 
   private static Launch reluBackward(
@@ -129,12 +205,16 @@ final class CpuOps {
     MemorySegment y = d.segment(in.get(0));
     MemorySegment dy = d.segment(in.get(1));
     MemorySegment dx = d.segment(out.get(0));
-    return () ->
-        d.workers()
-            .forRange(
-                in.get(0).elements(),
-                GRAIN,
-                (from, to) -> d.loops().reluBackward(type, y, dy, dx, from, to));
+    return elementwise(
+        d,
+        in.get(0).elements(),
+        (from, to) -> {
+          Blocks block = Blocks.own();
+          d.loops().load(type, y, from, block.a, 0, to - from);
+          d.loops().load(type, dy, from, block.b, 0, to - from);
+          Arithmetic.reluBackward(block.a, block.b, to - from);
+          d.loops().store(type, block.b, 0, dx, from, to - from);
+        });
   }
 
   private static Launch add(CpuDevice d, Add op, List<Tensor> in, List<Tensor> out) {
@@ -142,10 +222,16 @@ final class CpuOps {
     MemorySegment a = d.segment(in.get(0));
     MemorySegment b = d.segment(in.get(1));
     MemorySegment y = d.segment(out.get(0));
-    return () ->
-        d.workers()
-            .forRange(
-                in.get(0).elements(), GRAIN, (from, to) -> d.loops().add(type, a, b, y, from, to));
+    return elementwise(
+        d,
+        in.get(0).elements(),
+        (from, to) -> {
+          Blocks block = Blocks.own();
+          d.loops().load(type, a, from, block.a, 0, to - from);
+          d.loops().load(type, b, from, block.b, 0, to - from);
+          Arithmetic.add(block.a, block.b, to - from);
+          d.loops().store(type, block.a, 0, y, from, to - from);
+        });
   }
 
   private static Launch fill(CpuDevice d, Fill op, List<Tensor> in, List<Tensor> out) {
@@ -153,7 +239,7 @@ final class CpuOps {
     MemorySegment target = d.segment(y);
     return () -> {
       for (int i = 0; i < y.elements(); i++) {
-        ScalarLoops.store(y.dtype(), target, i, op.value());
+        ScalarLoops.set(y.dtype(), target, i, op.value());
       }
     };
   }
@@ -169,15 +255,15 @@ final class CpuOps {
         d.workers()
             .forRange(
                 pixels,
-                GRAIN,
+                Blocks.SIZE,
                 (from, to) -> {
                   for (int i = from; i < to; i++) {
                     long target = (long) i * (channels + 1);
                     for (int c = 0; c < channels; c++) {
                       int pixel = x.get(JAVA_BYTE, (long) i * channels + c) & 0xFF;
-                      ScalarLoops.store(op.type(), y, target + c, pixel * scale - 1);
+                      ScalarLoops.set(op.type(), y, target + c, pixel * scale - 1);
                     }
-                    ScalarLoops.store(op.type(), y, target + channels, 1);
+                    ScalarLoops.set(op.type(), y, target + channels, 1);
                   }
                 });
   }
@@ -196,15 +282,27 @@ final class CpuOps {
       d.workers()
           .forRange(
               rows,
-              1 + GRAIN / classes,
-              (from, to) ->
-                  d.loops().crossEntropy(type, logits, targets, nats, lse, classes, from, to));
+              rowsPerBlock(classes),
+              (from, to) -> {
+                float[] block = Blocks.own().a;
+                d.loops()
+                    .load(type, logits, (long) from * classes, block, 0, (to - from) * classes);
+                for (int row = from; row < to; row++) {
+                  int at = (row - from) * classes;
+                  float max = d.loops().max(block, at, classes);
+                  double sum = d.loops().expSum(block, at, classes, max);
+                  double value = max + Math.log(sum);
+                  ScalarLoops.set(DType.F32, lse, row, (float) value);
+                  float own = block[at + target(targets, row, classes)];
+                  ScalarLoops.set(DType.F32, nats, row, (float) (value - own));
+                }
+              });
       // summed here and not by the pieces, so that the sum does not depend on how many there were
       double total = 0;
       for (int row = 0; row < rows; row++) {
-        total += ScalarLoops.load(DType.F32, nats, row);
+        total += ScalarLoops.get(DType.F32, nats, row);
       }
-      ScalarLoops.store(DType.F32, mean, 0, (float) (total / rows));
+      ScalarLoops.set(DType.F32, mean, 0, (float) (total / rows));
     };
   }
 
@@ -213,23 +311,44 @@ final class CpuOps {
     DType type = in.get(0).dtype();
     MemorySegment logits = d.segment(in.get(0));
     MemorySegment targets = d.segment(in.get(1));
-    MemorySegment lse = d.segment(in.get(2));
+    MemorySegment logSumExp = d.segment(in.get(2));
     MemorySegment dmean = d.segment(in.get(3));
     MemorySegment dlogits = d.segment(out.get(0));
     int classes = in.get(0).shape().dim(-1);
     int rows = in.get(0).shape().rows();
     return () -> {
-      float scale = ScalarLoops.load(DType.F32, dmean, 0) / rows;
+      float scale = ScalarLoops.get(DType.F32, dmean, 0) / rows;
       d.workers()
           .forRange(
               rows,
-              1 + GRAIN / classes,
-              (from, to) ->
-                  d.loops()
-                      .crossEntropyBackward(
-                          type, op.type(), logits, targets, lse, dlogits, scale, classes, from,
-                          to));
+              rowsPerBlock(classes),
+              (from, to) -> {
+                float[] block = Blocks.own().a;
+                long first = (long) from * classes;
+                d.loops().load(type, logits, first, block, 0, (to - from) * classes);
+                for (int row = from; row < to; row++) {
+                  int at = (row - from) * classes;
+                  float lse = ScalarLoops.get(DType.F32, logSumExp, row);
+                  d.loops().exp(block, at, classes, lse, scale);
+                  block[at + target(targets, row, classes)] -= scale;
+                }
+                d.loops().store(op.type(), block, 0, dlogits, first, (to - from) * classes);
+              });
     };
+  }
+
+  private static int rowsPerBlock(int classes) {
+    return Math.max(1, Blocks.SIZE / classes);
+  }
+
+  private static int target(MemorySegment targets, int row, int classes) {
+    int target = targets.get(JAVA_BYTE, row) & 0xFF;
+    if (target >= classes) {
+      throw new IllegalArgumentException(
+          "softmax_cross_entropy: target " + target + " in row " + row + ", but there are "
+              + classes + " classes");
+    }
+    return target;
   }
 
   private static Launch selectRow(CpuDevice d, SelectRow op, List<Tensor> in, List<Tensor> out) {
@@ -296,7 +415,7 @@ final class CpuOps {
     MemorySegment norm = d.segment(out.get(0));
     int n = in.get(0).elements();
     // fixed blocks, summed in order: the same bits at any number of workers
-    int blocks = Math.ceilDiv(n, GRAIN);
+    int blocks = Math.ceilDiv(n, Blocks.SIZE);
     double[] sums = new double[blocks];
     return () -> {
       d.workers()
@@ -305,7 +424,11 @@ final class CpuOps {
               1,
               (from, to) -> {
                 for (int b = from; b < to; b++) {
-                  sums[b] = d.loops().squaredNorm(x, b * GRAIN, Math.min(n, (b + 1) * GRAIN));
+                  int first = b * Blocks.SIZE;
+                  int count = Math.min(n, first + Blocks.SIZE) - first;
+                  float[] block = Blocks.own().a;
+                  d.loops().load(DType.F32, x, first, block, 0, count);
+                  sums[b] = d.loops().squaredNorm(block, 0, count);
                 }
               });
       double total = 0;
@@ -323,8 +446,8 @@ final class CpuOps {
       MemorySegment state = s.get(4);
       double t = state.get(JAVA_DOUBLE_UNALIGNED, 0) + 1;
       state.set(JAVA_DOUBLE_UNALIGNED, 0, t);
-      Loops.AdamStep step =
-          new Loops.AdamStep(
+      Arithmetic.AdamStep step =
+          new Arithmetic.AdamStep(
               (float) op.rate(t),
               (float) op.beta1(),
               (float) (1 - op.beta1()),
@@ -338,10 +461,20 @@ final class CpuOps {
       d.workers()
           .forRange(
               n,
-              GRAIN,
-              (from, to) ->
-                  d.loops()
-                      .adam(step, s.get(0), s.get(1), s.get(2), s.get(3), s.get(5), from, to));
+              Blocks.SIZE,
+              (from, to) -> {
+                Blocks own = Blocks.own();
+                float[][] arrays = {own.a, own.b, own.c, own.d};
+                int count = to - from;
+                for (int i = 0; i < 4; i++) {
+                  d.loops().load(DType.F32, s.get(i), from, arrays[i], 0, count);
+                }
+                d.loops().load(DType.F32, s.get(5), from, own.e, 0, count);
+                Arithmetic.adam(step, own.a, own.b, own.c, own.d, own.e, count);
+                for (int i = 0; i < 4; i++) {
+                  d.loops().store(DType.F32, arrays[i], 0, s.get(i), from, count);
+                }
+              });
     };
   }
 }

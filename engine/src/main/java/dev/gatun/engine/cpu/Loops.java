@@ -1,95 +1,55 @@
 package dev.gatun.engine.cpu;
 
 import dev.gatun.engine.DType;
+import dev.gatun.ffi.HostMemory;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
- * Element-wise loops over a range of a tensor, in two forms side by side: {@link ScalarLoops}, and
- * {@link VectorLoops} where the module jdk.incubator.vector is present. Both accumulate in f32 and
- * round once when they store. Ranges are in rows or elements; segments hold f32 or bf16 as told.
+ * The loops that C2 does not vectorize by itself: bf16 conversion, exponentials and reductions. Two
+ * forms side by side: {@link ScalarLoops}, and {@link VectorLoops} where the module
+ * jdk.incubator.vector is present. What it does vectorize is in {@link Arithmetic}.
  */
 interface Loops {
   /** One line for people. */
   String description();
 
-  /** y = tanh(a) sigmoid(b) over rows of x [rows,2C] (+ addend, which may be null); y [rows,C]. */
-  void gate(
-      DType type,
-      MemorySegment x,
-      MemorySegment addend,
-      MemorySegment y,
-      int channels,
-      int fromRow,
-      int toRow);
+  /** Widens {@code n} f32 or bf16 elements, from element {@code from} on, into an array. */
+  void load(DType type, MemorySegment source, long from, float[] target, int at, int n);
 
-  /** The gradient of {@link #gate}: dx [rows,2C] from x, addend or null, dy [rows,C]. */
-  void gateBackward(
-      DType type,
-      MemorySegment x,
-      MemorySegment addend,
-      MemorySegment dy,
-      MemorySegment dx,
-      int channels,
-      int fromRow,
-      int toRow);
+  /** Rounds {@code n} array elements to f32 or bf16, to element {@code to} on. */
+  void store(DType type, float[] source, int at, MemorySegment target, long to, int n);
 
-  void relu(DType type, MemorySegment x, MemorySegment y, int from, int to);
+  float max(float[] x, int at, int n);
 
-  void reluBackward(
-      DType type, MemorySegment y, MemorySegment dy, MemorySegment dx, int from, int to);
+  /** The sum of exp(x - shift). */
+  double expSum(float[] x, int at, int n, float shift);
 
-  void add(DType type, MemorySegment a, MemorySegment b, MemorySegment y, int from, int to);
+  /** x = exp(x - shift) * scale, in place. */
+  void exp(float[] x, int at, int n, float shift, float scale);
 
-  /** Rows of logits [rows,K] to nats [rows] and log-sum-exp [rows]; returns the range's sum of nats. */
-  double crossEntropy(
-      DType type,
-      MemorySegment logits,
-      MemorySegment targets,
-      MemorySegment nats,
-      MemorySegment logSumExp,
-      int classes,
-      int fromRow,
-      int toRow);
+  /** The sum of squares, in f64. */
+  double squaredNorm(float[] x, int at, int n);
 
-  /** dlogits = (exp(logits - logSumExp) - onehot) * scale. */
-  void crossEntropyBackward(
-      DType type,
-      DType gradientType,
-      MemorySegment logits,
-      MemorySegment targets,
-      MemorySegment logSumExp,
-      MemorySegment dlogits,
-      float scale,
-      int classes,
-      int fromRow,
-      int toRow);
-
-  /** The sum of squares of f32 elements. */
-  double squaredNorm(MemorySegment x, int from, int to);
-
-  /** What one Adam step needs, worked out in f64: 1 - 0.999 loses four digits in f32. */
-  record AdamStep(
-      float rate,
-      float beta1,
-      float oneMinusBeta1,
-      float beta2,
-      float oneMinusBeta2,
-      float epsilon,
-      float correction1,
-      float correction2,
-      float clip,
-      float oneMinusEmaDecay) {}
-
-  /** Adam over f32 elements. */
-  void adam(
-      AdamStep step,
-      MemorySegment parameters,
-      MemorySegment first,
-      MemorySegment second,
-      MemorySegment ema,
-      MemorySegment gradients,
-      int from,
-      int to);
+  /**
+   * Runs each loop until it has been compiled: before that a vector loop is a hundred times slower
+   * than a plain one, so this is done aside, on data of its own, while a program is being built.
+   */
+  default void warmUp() {
+    float[] x = new float[256];
+    try (Arena arena = Arena.ofConfined()) {
+      // the same kind of segment that tensors have, or the compiled code would be thrown away
+      MemorySegment bf16 = HostMemory.at(arena.allocate(512, 64).address(), 512);
+      for (int i = 0; i < 4000; i++) {
+        load(DType.BF16, bf16, 0, x, 0, 256);
+        store(DType.BF16, x, 0, bf16, 0, 256);
+        expSum(x, 0, 256, max(x, 0, 256));
+        exp(x, 0, 256, 0, 0);
+        squaredNorm(x, 0, 256);
+      }
+    }
+  }
 
   /** Vector loops if the module is there, else scalar ones. */
   static Loops best() {
@@ -99,8 +59,16 @@ interface Loops {
   /** Chosen once, and never by a static initializer that could throw. */
   final class Best {
     private static final Loops LOOPS = choose();
+    private static final AtomicBoolean STARTED = new AtomicBoolean();
 
     private Best() {}
+
+    /** Starts {@link Loops#warmUp} once in a process. */
+    static void warmUp() {
+      if (!STARTED.getAndSet(true)) {
+        Thread.ofPlatform().daemon().name("gatun-warm-up").start(LOOPS::warmUp);
+      }
+    }
 
     private static Loops choose() {
       if (ModuleLayer.boot().findModule("jdk.incubator.vector").isPresent()

@@ -52,7 +52,7 @@ public final class CudaBackend implements Backend {
         throw new DeviceException("cannot open " + name + ": " + refused);
       }
       CudaLibrary library = CudaLibrary.open(emulated ? Kind.EMULATED : Kind.REAL);
-      requireDriver(library);
+      requireDriver(library.version());
       int count = library.deviceCount();
       if (ordinal >= count) {
         throw new DeviceException(
@@ -86,24 +86,24 @@ public final class CudaBackend implements Backend {
             + ", "
             + CudaDevice.size(properties.totalBytes())
             + ", driver for CUDA "
-            + version(library);
+            + version(library.version());
   }
 
-  private static String version(CudaLibrary library) {
-    int version = library.version();
+  private static String version(int version) {
     return version / 1000 + "." + version % 1000 / 10;
   }
 
-  private static void requireDriver(CudaLibrary library) {
-    if (library.version() < MIN_DRIVER) {
+  /** As cuDriverGetVersion numbers them. */
+  static void requireDriver(int version) {
+    if (version < MIN_DRIVER) {
       throw new DeviceException(
           "the NVIDIA driver is for CUDA "
-              + version(library)
+              + version(version)
               + " and too old: install driver 580 or newer, which is for CUDA 13.0");
     }
   }
 
-  private static void requireCapability(Properties properties) {
+  static void requireCapability(Properties properties) {
     if (properties.major() < MIN_MAJOR) {
       throw new DeviceException(
           properties.name()
@@ -149,7 +149,7 @@ public final class CudaBackend implements Backend {
     }
     String driver =
         "driver: for CUDA "
-            + version(library)
+            + version(library.version())
             + ", "
             + library.file().file()
             + " ("
@@ -166,7 +166,7 @@ public final class CudaBackend implements Backend {
       Properties properties = library.device(i);
       String problem = null;
       try {
-        requireDriver(library);
+        requireDriver(library.version());
         requireCapability(properties);
         CudaKernels.fromProperty(Kind.REAL).image(GroupNormKernel.MODULE);
       } catch (DeviceException e) {

@@ -166,8 +166,9 @@ public final class CudaDevice extends Device {
       }
       context.makeCurrent();
     } catch (CudaException e) {
+      DeviceException told = failed(e);
       lock.unlock();
-      throw failed(e);
+      throw told;
     } catch (RuntimeException e) {
       lock.unlock();
       throw e;
@@ -307,7 +308,6 @@ public final class CudaDevice extends Device {
     enter();
     try {
       context.upload(source, address, stream);
-      submitted = 0;
     } catch (CudaException e) {
       throw failed(e);
     } finally {

@@ -33,16 +33,15 @@ final class CudaKernels {
     KernelModule module =
         folder == null ? KernelModule.of(name) : KernelModule.fromDirectory(folder, name);
     return (kind == Kind.REAL ? module.fatbin() : module.hostImage())
-        .orElseThrow(
-            () ->
-                new DeviceException(
-                    "the CUDA kernels ("
-                        + name
-                        + (folder == null ? "" : " in " + folder)
-                        + ") were not built "
-                        + (kind == Kind.REAL
-                            ? "for GPUs: install nvcc of CUDA 13"
-                            : "for the emulator: install g++")
-                        + " and build the module 'kernels' again"));
+        .orElseThrow(() ->
+            new DeviceException(
+                "the CUDA kernels ("
+                    + name
+                    + (folder == null ? "" : " in " + folder)
+                    + ") were not built "
+                    + (kind == Kind.REAL
+                        ? "for GPUs: install nvcc of CUDA 13"
+                        : "for the emulator: install g++")
+                    + " and build the module 'kernels' again"));
   }
 }

@@ -143,10 +143,7 @@ final class CudnnConvolution implements CudaOp<Conv2d> {
     private boolean transforms = true;
 
     Work(CudaDevice device, Conv2d op, Geometry g, List<Tensor> inputs, Tensor output) {
-      super(
-          device,
-          describe(op, inputs) + " by cuDNN",
-          buffersOf(inputs, List.of(output)));
+      super(device, describe(op, inputs) + " by cuDNN", buffersOf(inputs, List.of(output)));
       cudnn = device.cudnn().handle();
       try {
         Shape in = inputs.get(0).shape();
@@ -202,10 +199,9 @@ final class CudnnConvolution implements CudaOp<Conv2d> {
     private cudnnTensorDescriptor tensor() {
       cudnnTensorDescriptor d = new cudnnTensorDescriptor();
       CudaException.checkDnn("cudnnCreateTensorDescriptor", () -> cudnnCreateTensorDescriptor(d));
-      holds.push(
-          () ->
-              CudaException.checkDnn(
-                  "cudnnDestroyTensorDescriptor", () -> cudnnDestroyTensorDescriptor(d)));
+      holds.push(() ->
+          CudaException.checkDnn(
+              "cudnnDestroyTensorDescriptor", () -> cudnnDestroyTensorDescriptor(d)));
       return d;
     }
 
@@ -215,13 +211,7 @@ final class CudnnConvolution implements CudaOp<Conv2d> {
           "cudnnSetTensor4dDescriptor",
           () ->
               cudnnSetTensor4dDescriptor(
-                  d,
-                  CUDNN_TENSOR_NHWC,
-                  CUDNN_DATA_FLOAT,
-                  s.dim(0),
-                  s.dim(3),
-                  s.dim(1),
-                  s.dim(2)));
+                  d, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, s.dim(0), s.dim(3), s.dim(1), s.dim(2)));
       return d;
     }
 
@@ -247,10 +237,9 @@ final class CudnnConvolution implements CudaOp<Conv2d> {
     private cudnnFilterDescriptor filter(int filters, int channels, int rows, int columns) {
       cudnnFilterDescriptor d = new cudnnFilterDescriptor();
       CudaException.checkDnn("cudnnCreateFilterDescriptor", () -> cudnnCreateFilterDescriptor(d));
-      holds.push(
-          () ->
-              CudaException.checkDnn(
-                  "cudnnDestroyFilterDescriptor", () -> cudnnDestroyFilterDescriptor(d)));
+      holds.push(() ->
+          CudaException.checkDnn(
+              "cudnnDestroyFilterDescriptor", () -> cudnnDestroyFilterDescriptor(d)));
       CudaException.checkDnn(
           "cudnnSetFilter4dDescriptor",
           () ->
@@ -263,11 +252,9 @@ final class CudnnConvolution implements CudaOp<Conv2d> {
       cudnnConvolutionDescriptor d = new cudnnConvolutionDescriptor();
       CudaException.checkDnn(
           "cudnnCreateConvolutionDescriptor", () -> cudnnCreateConvolutionDescriptor(d));
-      holds.push(
-          () ->
-              CudaException.checkDnn(
-                  "cudnnDestroyConvolutionDescriptor",
-                  () -> cudnnDestroyConvolutionDescriptor(d)));
+      holds.push(() ->
+          CudaException.checkDnn(
+              "cudnnDestroyConvolutionDescriptor", () -> cudnnDestroyConvolutionDescriptor(d)));
       CudaException.checkDnn(
           "cudnnSetConvolution2dDescriptor",
           () ->
@@ -317,8 +304,7 @@ final class CudnnConvolution implements CudaOp<Conv2d> {
           CudaException.checkDnn(
               "cudnnTransformTensor",
               () ->
-                  cudnnTransformTensor(
-                      cudnn, ONE, tapsShape, taps, ZERO, filterAsTensor, filter));
+                  cudnnTransformTensor(cudnn, ONE, tapsShape, taps, ZERO, filterAsTensor, filter));
           return;
         } catch (CudaException e) {
           if (!e.name().startsWith("CUDNN_STATUS_NOT_SUPPORTED")) {
@@ -355,8 +341,7 @@ final class CudnnConvolution implements CudaOp<Conv2d> {
                   y));
       if (bias != null) {
         CudaException.checkDnn(
-            "cudnnAddTensor",
-            () -> cudnnAddTensor(cudnn, ONE, biasShape, bias, ONE, yShape, y));
+            "cudnnAddTensor", () -> cudnnAddTensor(cudnn, ONE, biasShape, bias, ONE, yShape, y));
       }
     }
 

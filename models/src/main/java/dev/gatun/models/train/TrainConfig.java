@@ -37,6 +37,21 @@ public record TrainConfig(
     require(emaDecay >= 0 && emaDecay < 1, "emaDecay must be in [0,1)");
   }
 
+  /** The same with activations of another dtype. */
+  public TrainConfig withDType(DType other) {
+    return new TrainConfig(
+        batch,
+        learningRate,
+        warmupSteps,
+        decay,
+        beta1,
+        beta2,
+        clipNorm,
+        emaDecay,
+        other,
+        seed);
+  }
+
   private static void require(boolean condition, String message) {
     if (!condition) {
       throw new IllegalArgumentException(message);

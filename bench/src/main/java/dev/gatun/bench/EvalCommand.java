@@ -1,0 +1,129 @@
+package dev.gatun.bench;
+
+import dev.gatun.engine.DType;
+import dev.gatun.engine.Device;
+import dev.gatun.engine.data.Dataset;
+import dev.gatun.engine.data.Split;
+import dev.gatun.models.train.Evaluator;
+import dev.gatun.models.train.RunConfig;
+import dev.gatun.models.train.RunFolder;
+import dev.gatun.models.train.Trainer;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
+/** {@code gatun eval}. */
+@Command(name = "eval", description = "Scores images with a trained model, in bits a dimension.")
+final class EvalCommand implements Callable<Integer> {
+  private final Console console;
+
+  @Parameters(paramLabel = "RUN", description = "a run folder")
+  private Path run;
+
+  @Option(names = "--data", required = true, paramLabel = "PATH", description = "the dataset")
+  private Path data;
+
+  @Option(names = "--split", paramLabel = "S", description = "train or test (default: test)")
+  private String split = "test";
+
+  @Option(names = "--limit", paramLabel = "N", description = "only the first N images")
+  private Integer limit;
+
+  @Mixin private DeviceOption device = new DeviceOption();
+
+  @Option(names = "--json", description = "a JSON object on standard output")
+  private boolean json;
+
+  EvalCommand(Console console) {
+    this.console = console;
+  }
+
+  @Override
+  public Integer call() throws IOException {
+    Split part =
+        switch (split) {
+          case "train" -> Split.TRAIN;
+          case "test" -> Split.TEST;
+          default -> throw new UsageException("--split " + split + ": expected train or test");
+        };
+    if (limit != null && limit <= 0) {
+      throw new UsageException("--limit " + limit + ": must be positive");
+    }
+    RunFolder folder = RunFolder.open(run);
+    RunConfig config = folder.config();
+    Dataset images = DataSource.open(data, part, config.data().splitSeed());
+    UsageException.ifRefused(
+        () -> {
+          Trainer.requireFits(folder.model(), images);
+          return null;
+        });
+    try (Device opened = device.open(console)) {
+      DType type = DeviceOption.dtype(console, opened, config.training().dtype());
+      try (RunFolder.Checkpoint checkpoint = folder.checkpoint(opened)) {
+        Evaluator.Score score = score(opened, folder, checkpoint, type, images);
+        Map<String, Object> all = new LinkedHashMap<>();
+        all.put("run", run.toString());
+        all.put("model", folder.model().name());
+        all.put("steps", checkpoint.steps());
+        all.put("data", data.toString());
+        all.put("split", split);
+        putScore(all, score);
+        all.put("parameters", checkpoint.weights().count());
+        all.put("device", opened.name());
+        all.put("dtype", type.label());
+        all.put("seed", config.training().seed());
+        console.say(
+            String.format(
+                Locale.ROOT,
+                "%.4f bits/dim on %d images of the %s split, %.0f images/s",
+                score.bitsPerDim(),
+                score.images(),
+                split,
+                score.imagesPerSecond()));
+        if (json) {
+          console.json(all);
+        }
+        return 0;
+      }
+    }
+  }
+
+  /** The fields that every score is reported with. */
+  static void putScore(Map<String, Object> all, Evaluator.Score score) {
+    all.put("bitsPerDim", score.bitsPerDim());
+    all.put("images", score.images());
+    all.put("seconds", score.seconds());
+    all.put("imagesPerSecond", score.imagesPerSecond());
+  }
+
+  private Evaluator.Score score(
+      Device opened,
+      RunFolder folder,
+      RunFolder.Checkpoint checkpoint,
+      DType type,
+      Dataset images) {
+    int count = limit == null ? images.count() : Math.min(limit, images.count());
+    try (Evaluator evaluator =
+            new Evaluator(opened, folder.model(), checkpoint.weights(), type);
+        Progress progress = new Progress(console, "eval", count)) {
+      return requireFinite(
+          evaluator.score(images, count, done -> progress.update(done, done + " images")));
+    }
+  }
+
+  static Evaluator.Score requireFinite(Evaluator.Score score) {
+    if (!Double.isFinite(score.bitsPerDim())) {
+      throw new IllegalStateException(
+          "the score is " + score.bitsPerDim() + ": the model's weights are not usable;"
+              + " train again with a smaller --lr");
+    }
+    return score;
+  }
+}

@@ -1,0 +1,21 @@
+package dev.gatun.engine.cpu;
+
+/** A thread's own arrays for one block of elements, small enough to stay in the first cache. */
+final class Blocks {
+  /** Elements in a block. */
+  static final int SIZE = 2048;
+
+  private static final ThreadLocal<Blocks> OWN = ThreadLocal.withInitial(Blocks::new);
+
+  final float[] a = new float[SIZE];
+  final float[] b = new float[SIZE];
+  final float[] c = new float[SIZE];
+  final float[] d = new float[SIZE];
+  final float[] e = new float[SIZE];
+
+  private Blocks() {}
+
+  static Blocks own() {
+    return OWN.get();
+  }
+}

@@ -1,0 +1,107 @@
+package dev.gatun.engine.cuda;
+
+import static dev.gatun.engine.cuda.CudaTestSupport.java;
+import static dev.gatun.engine.cuda.CudaTestSupport.openEmulated;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import dev.gatun.engine.Backend.DeviceInfo;
+import dev.gatun.engine.contract.Contract;
+import dev.gatun.engine.contract.ContractSuite;
+import dev.gatun.engine.contract.OpCase;
+import dev.gatun.engine.cuda.CudaDevice.Convolution;
+import dev.gatun.ffi.CudaEmulator;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** Every op this backend has, against the reference, on every device there is. */
+class CudaContractTest {
+  private static final int NO_GPU = 77;
+
+  @AfterEach
+  void usualOrder() {
+    if (dev.gatun.ffi.CudaLibrary.isOpen(dev.gatun.ffi.CudaLibrary.Kind.EMULATED)) {
+      CudaEmulator.setOrder(CudaEmulator.Order.FIFO, 0);
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "TAPS,FIFO,0",
+    "TAPS,LIFO,0",
+    "TAPS,SHUFFLE,1",
+    "TAPS,SHUFFLE,2",
+    "CUDNN,FIFO,0",
+    "CUDNN,SHUFFLE,3"
+  })
+  void emulated(Convolution convolution, CudaEmulator.Order order, long seed) {
+    try (CudaDevice device = openEmulated(convolution)) {
+      CudaEmulator.setOrder(order, seed);
+      double worst = checkAll(device);
+      System.out.printf(
+          "%s, %s order, seed %d: at most %.3f of the error budget%n",
+          convolution, order, seed, worst);
+      assertEquals(0, device.allocatedBytes());
+    }
+  }
+
+  /** NVIDIA's driver cannot share a process with the emulator. */
+  @Test
+  void real(@TempDir Path folder) throws Exception {
+    CudaTestSupport.Outcome outcome = java(OnRealDevices.class, List.of(), folder.resolve("log"));
+    System.out.print(outcome.output());
+    assumeTrue(outcome.exitCode() != NO_GPU, outcome.output());
+    assertEquals(0, outcome.exitCode(), outcome.output());
+  }
+
+  private static double checkAll(CudaDevice device) {
+    List<OpCase> cases = ContractSuite.cases(device);
+    assertFalse(cases.isEmpty());
+    double worst = 0;
+    List<String> failures = new ArrayList<>();
+    for (OpCase opCase : cases) {
+      Contract.Outcome outcome = Contract.check(device, opCase);
+      if (!outcome.passed()) {
+        failures.add(outcome.failure());
+      }
+      worst = Math.max(worst, outcome.share());
+    }
+    assertTrue(failures.isEmpty(), String.join("\n", failures));
+    return worst;
+  }
+
+  /** The same on NVIDIA's driver, and the two convolutions side by side. */
+  static final class OnRealDevices {
+    public static void main(String[] arguments) {
+      List<DeviceInfo> found =
+          new CudaBackend().probe().stream().filter(d -> d.name().startsWith("cuda")).toList();
+      List<DeviceInfo> usable = found.stream().filter(DeviceInfo::usable).toList();
+      if (usable.isEmpty()) {
+        found.forEach(d -> System.out.println(d.name() + ": " + d.problem()));
+        System.exit(NO_GPU);
+      }
+      for (DeviceInfo info : usable) {
+        for (Convolution convolution : Convolution.values()) {
+          if (convolution == Convolution.CUDNN
+              && info.description().stream().anyMatch(s -> s.startsWith("cuDNN: not there"))) {
+            System.out.println(info.name() + ": no cuDNN");
+            continue;
+          }
+          try (CudaDevice device = new CudaBackend().open(info.name(), convolution)) {
+            System.out.printf(
+                "%s, %s: at most %.3f of the error budget%n",
+                device.description(), convolution, checkAll(device));
+          }
+        }
+      }
+    }
+  }
+}
