@@ -1,4 +1,5 @@
-// cudnn.cc - a libcudnn.so.9 that answers a plain f32 forward convolution and cudnnAddTensor.
+// cudnn.cc - a libcudnn.so.9 that answers a plain f32 forward convolution, cudnnAddTensor
+// and cudnnTransformTensor.
 //
 // The work goes into the emulated stream: it is ordered, captured and replayed as a real one, and a
 // bad access in it is a fault of the context. Every other symbol is a stub that returns
@@ -538,4 +539,13 @@ CUDNN_API int cudnnAddTensor(Handle* handle, const void* alpha, const Tensor* a,
   AddCall call{*a, *c, scalar(alpha, c->type), scalar(beta, c->type), ap, cp};
   return statusOf(
       gatunEmuEnqueueHostOp(handle->stream, "cudnnAddTensor", runAdd, &call, sizeof call));
+}
+
+/** y = alpha x + beta y, between layouts: an addition whose operands have the same extents. */
+CUDNN_API int cudnnTransformTensor(Handle* handle, const void* alpha, const Tensor* x, const void* xp,
+                                   const void* beta, const Tensor* y, void* yp) {
+  if (!valid(x) || !valid(y) || std::memcmp(x->dims, y->dims, sizeof x->dims) != 0) {
+    return kBadParam;
+  }
+  return cudnnAddTensor(handle, alpha, x, xp, beta, y, yp);
 }

@@ -31,8 +31,8 @@ final class GatedPixelCnnFamily implements Family {
     int w = shape.width();
     return switch (preset) {
       case TINY -> new GatedPixelCnn.Config(h, w, LEVELS, 8, 2, 5, 3, 16);
-      case SMALL -> new GatedPixelCnn.Config(h, w, LEVELS, 64, 7, 7, 3, 128);
-      // table 4 of the paper has no grey set; width and depth are PixelRNN's for MNIST and CIFAR
+      case SMALL -> new GatedPixelCnn.Config(h, w, LEVELS, 32, 7, 7, 3, 128);
+      // the paper shows no grey images: width and depth are our choice, between its figures
       case PAPER -> new GatedPixelCnn.Config(h, w, LEVELS, 128, 15, 7, 3, 1024);
     };
   }
@@ -51,7 +51,7 @@ final class GatedPixelCnnFamily implements Family {
   public TrainConfig training(Preset preset, DType dtype, long seed) {
     return switch (preset) {
       case TINY -> new TrainConfig(16, 1e-3, 10, 1, 0.9, 0.999, 1, 0.9, dtype, seed);
-      case SMALL -> new TrainConfig(32, 1e-3, 100, 1, 0.9, 0.999, 1, 0.995, dtype, seed);
+      case SMALL -> new TrainConfig(16, 3e-3, 100, 0.999, 0.9, 0.999, 1, 0.995, dtype, seed);
       case PAPER -> new TrainConfig(128, 4e-4, 1000, 0.999995, 0.95, 0.9995, 1, 0.9995, dtype, seed);
     };
   }

@@ -66,6 +66,19 @@ final class CpuConvolution implements Launch {
   private record Box(
       int top, int left, int height, int width, int stepH, int stepW, int[] cells) {
     static Box of(Conv2d op) {
+      return of(op, Integer.MIN_VALUE);
+    }
+
+    /**
+     * The box for a weight gradient in bf16: oneDNN's AMX form wants no more rows of padding than half
+     * the kernel has (else 30 ms where 4 would do), so rows of unused taps are added below.
+     */
+    static Box roomy(Conv2d op) {
+      Box tight = of(op);
+      return tight.stepH == 1 ? of(op, -tight.top - 1) : tight;
+    }
+
+    private static Box of(Conv2d op, int leastBottom) {
       List<Taps.Tap> taps = op.taps().list();
       int top = taps.stream().mapToInt(Taps.Tap::dy).min().orElseThrow();
       int bottom = taps.stream().mapToInt(Taps.Tap::dy).max().orElseThrow();
@@ -74,7 +87,7 @@ final class CpuConvolution implements Launch {
       // oneDNN takes no negative padding, so the box always holds the pixel itself
       top = Math.min(top, 0);
       left = Math.min(left, 0);
-      bottom = Math.max(bottom, 0);
+      bottom = Math.max(Math.max(bottom, 0), leastBottom);
       right = Math.max(right, 0);
       int stepH = 0;
       int stepW = 0;
@@ -184,7 +197,7 @@ final class CpuConvolution implements Launch {
     Tensor x = in.get(0);
     Tensor dy = in.get(1);
     Tensor dw = out.get(0);
-    Box box = Box.of(op.forward());
+    Box box = x.dtype() == DType.BF16 ? Box.roomy(op.forward()) : Box.of(op.forward());
     ConvGeometry geometry = box.geometry(op.forward(), x.shape(), dy.shape());
     DnnlDesc xDesc = image(x);
     DnnlDesc dyDesc = image(dy);

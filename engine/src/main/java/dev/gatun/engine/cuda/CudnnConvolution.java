@@ -140,7 +140,6 @@ final class CudnnConvolution implements CudaOp<Conv2d> {
     private final Pointer workspace;
     private final long workspaceBytes;
     private final int algorithm;
-    private boolean transforms = true;
 
     Work(CudaDevice device, Conv2d op, Geometry g, List<Tensor> inputs, Tensor output) {
       super(device, describe(op, inputs) + " by cuDNN", buffersOf(inputs, List.of(output)));
@@ -299,24 +298,9 @@ final class CudnnConvolution implements CudaOp<Conv2d> {
 
     /** [T,C,K] to [K,R,S,C]. */
     private void arrangeFilter() {
-      if (transforms) {
-        try {
-          CudaException.checkDnn(
-              "cudnnTransformTensor",
-              () ->
-                  cudnnTransformTensor(cudnn, ONE, tapsShape, taps, ZERO, filterAsTensor, filter));
-          return;
-        } catch (CudaException e) {
-          if (!e.name().startsWith("CUDNN_STATUS_NOT_SUPPORTED")) {
-            throw e;
-          }
-          transforms = false;
-        }
-      }
-      // adding to nothing is a copy too
       CudaException.checkDnn(
-          "cudnnAddTensor",
-          () -> cudnnAddTensor(cudnn, ONE, tapsShape, taps, ZERO, filterAsTensor, filter));
+          "cudnnTransformTensor",
+          () -> cudnnTransformTensor(cudnn, ONE, tapsShape, taps, ZERO, filterAsTensor, filter));
     }
 
     @Override

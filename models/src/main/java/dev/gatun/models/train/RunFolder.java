@@ -147,6 +147,15 @@ public final class RunFolder {
     return folder.resolve("." + name + ".staged");
   }
 
+  /** Removes the checkpoints and metrics, so that the run can be started again. */
+  public void clear() throws IOException {
+    // state first: without it the rest counts for nothing
+    Files.deleteIfExists(state());
+    Files.deleteIfExists(weightsFile());
+    Files.deleteIfExists(folder.resolve("metrics.jsonl"));
+    discardStaged();
+  }
+
   /** Opens metrics.jsonl to go on after a step; later lines are dropped. */
   public MetricsLog metricsAfter(long step) throws IOException {
     return MetricsLog.after(folder.resolve("metrics.jsonl"), step);
