@@ -41,7 +41,9 @@ final class Console {
     }
   }
 
-  /** Columns of the terminal that {@code err} goes to, as the launcher found them; 0 if it is none. */
+  /**
+   * Columns of the terminal that {@code err} goes to, as the launcher found them; 0 if it is none.
+   */
   int columns() {
     return err == System.err ? Integer.getInteger("gatun.columns", 0) : 0;
   }

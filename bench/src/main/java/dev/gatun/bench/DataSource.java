@@ -17,7 +17,9 @@ final class DataSource {
     Dataset data = Datasets.open(path, split, splitSeed);
     if (data.count() == 0) {
       throw new UsageException(
-          path + ": no images to " + (split == Split.TRAIN ? "train on" : "test on")
+          path
+              + ": no images to "
+              + (split == Split.TRAIN ? "train on" : "test on")
               + "; give more data");
     }
     return data;

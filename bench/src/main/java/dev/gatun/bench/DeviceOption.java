@@ -62,7 +62,11 @@ final class DeviceOption {
       return trained;
     }
     console.say(
-        "trained in " + trained.label() + ", run in " + device.preferredDType().label() + ": "
+        "trained in "
+            + trained.label()
+            + ", run in "
+            + device.preferredDType().label()
+            + ": "
             + refusal);
     return device.preferredDType();
   }

@@ -59,11 +59,10 @@ final class EvalCommand implements Callable<Integer> {
     RunFolder folder = RunFolder.open(run);
     RunConfig config = folder.config();
     Dataset images = DataSource.open(data, part, config.data().splitSeed());
-    UsageException.ifRefused(
-        () -> {
-          Trainer.requireFits(folder.model(), images);
-          return null;
-        });
+    UsageException.ifRefused(() -> {
+      Trainer.requireFits(folder.model(), images);
+      return null;
+    });
     try (Device opened = device.open(console)) {
       DType type = DeviceOption.dtype(console, opened, config.training().dtype());
       try (RunFolder.Checkpoint checkpoint = folder.checkpoint(opened)) {
@@ -110,8 +109,7 @@ final class EvalCommand implements Callable<Integer> {
       DType type,
       Dataset images) {
     int count = limit == null ? images.count() : Math.min(limit, images.count());
-    try (Evaluator evaluator =
-            new Evaluator(opened, folder.model(), checkpoint.weights(), type);
+    try (Evaluator evaluator = new Evaluator(opened, folder.model(), checkpoint.weights(), type);
         Progress progress = new Progress(console, "eval", count)) {
       return requireFinite(
           evaluator.score(images, count, done -> progress.update(done, done + " images")));
@@ -121,7 +119,9 @@ final class EvalCommand implements Callable<Integer> {
   static Evaluator.Score requireFinite(Evaluator.Score score) {
     if (!Double.isFinite(score.bitsPerDim())) {
       throw new IllegalStateException(
-          "the score is " + score.bitsPerDim() + ": the model's weights are not usable;"
+          "the score is "
+              + score.bitsPerDim()
+              + ": the model's weights are not usable;"
               + " train again with a smaller --lr");
     }
     return score;

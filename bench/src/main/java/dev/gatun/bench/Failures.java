@@ -49,8 +49,13 @@ final class Failures {
       case OutOfMemoryError e ->
           "Java ran out of memory (" + message + "); use a smaller --batch, --count or --preset";
       case ShapeException e -> message;
-      default -> message.isEmpty() || isBug(failure) ? failure.getClass().getName() + ": " + message
-          + "; run again with GATUN_DEBUG=1 to see where" : message;
+      default ->
+          message.isEmpty() || isBug(failure)
+              ? failure.getClass().getName()
+                  + ": "
+                  + message
+                  + "; run again with GATUN_DEBUG=1 to see where"
+              : message;
     };
   }
 

@@ -40,12 +40,11 @@ final class GatunCommand implements Callable<Integer> {
         .forEach(sub -> sub.getCommandSpec().mixinStandardHelpOptions(true));
     line.setOut(new PrintWriter(console.out(), true));
     line.setErr(new PrintWriter(console.err(), true));
-    line.setParameterExceptionHandler(
-        (e, args) -> {
-          String name = e.getCommandLine().getCommandSpec().qualifiedName();
-          return Failures.report(
-              new UsageException(e.getMessage() + "; see '" + name + " --help'", e), console);
-        });
+    line.setParameterExceptionHandler((e, args) -> {
+      String name = e.getCommandLine().getCommandSpec().qualifiedName();
+      return Failures.report(
+          new UsageException(e.getMessage() + "; see '" + name + " --help'", e), console);
+    });
     line.setExecutionExceptionHandler((e, command, result) -> Failures.report(e, console));
     return line;
   }

@@ -30,17 +30,16 @@ final class ImageFiles {
     int scale = Math.max(1, 84 / Math.max(shape.height(), shape.width()));
     Images.writePng(
         file,
-        UsageException.ifRefused(
-            () ->
-                Images.grid(
-                    images,
-                    count,
-                    shape.height(),
-                    shape.width(),
-                    shape.channels(),
-                    columns,
-                    PADDING,
-                    scale)));
+        UsageException.ifRefused(() ->
+            Images.grid(
+                images,
+                count,
+                shape.height(),
+                shape.width(),
+                shape.channels(),
+                columns,
+                PADDING,
+                scale)));
   }
 
   /** The images as a NumPy array. */

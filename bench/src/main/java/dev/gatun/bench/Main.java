@@ -7,6 +7,7 @@ public final class Main {
   private Main() {}
 
   public static void main(String[] args) {
+    StandardError.restore();
     // charts are drawn, never shown
     System.setProperty("java.awt.headless", "true");
     int code = run(args, System.out, System.err);

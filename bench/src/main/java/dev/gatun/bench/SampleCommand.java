@@ -66,13 +66,21 @@ final class SampleCommand implements Callable<Integer> {
     Model model = folder.model();
     if (label != null) {
       throw new UsageException(
-          "--class " + label + ": the model in " + run + " was trained without classes;"
+          "--class "
+              + label
+              + ": the model in "
+              + run
+              + " was trained without classes;"
               + " leave the option out");
     }
     String name = sampler == null ? Models.samplers(model).getFirst() : sampler;
     if (!Models.samplers(model).contains(name)) {
       throw new UsageException(
-          "--sampler " + name + ": " + model.name() + " has "
+          "--sampler "
+              + name
+              + ": "
+              + model.name()
+              + " has "
               + String.join(", ", Models.samplers(model)));
     }
     try (Device opened = device.open(console)) {
@@ -105,8 +113,7 @@ final class SampleCommand implements Callable<Integer> {
     int perBatch = model.imageShape().height();
     // a sampler counts rows of its batches of 64
     int total = (count + 63) / 64 * perBatch;
-    try (Sampler sampler =
-            Models.sampler(name, device, model, checkpoint.weights(), type);
+    try (Sampler sampler = Models.sampler(name, device, model, checkpoint.weights(), type);
         Progress progress = new Progress(console, "sample", total)) {
       return sampler.sample(count, seed, temperature, done -> progress.update(done, ""));
     }

@@ -77,8 +77,8 @@ final class SelftestCommand implements Callable<Integer> {
     failed.forEach(r -> console.say("FAILED " + r.outcome().failure()));
     List<String> absent = absent(opened);
     if (!absent.isEmpty()) {
-      console.say("without an implementation on " + opened.name() + ": "
-          + String.join(", ", absent));
+      console.say(
+          "without an implementation on " + opened.name() + ": " + String.join(", ", absent));
     }
     boolean good = failed.isEmpty() && !runs.isEmpty();
     console.say(
@@ -118,16 +118,15 @@ final class SelftestCommand implements Callable<Integer> {
     Map<String, Row> rows = new LinkedHashMap<>();
     runs.forEach(r -> rows.computeIfAbsent(label(r.outcome().opCase()), k -> new Row()).add(r));
     console.say(String.format("%-36s %6s %8s  %s", "op dtype", "shapes", "share", "result"));
-    rows.forEach(
-        (label, row) ->
-            console.say(
-                String.format(
-                    Locale.ROOT,
-                    "%-36s %6d %8.3f  %s",
-                    label,
-                    row.shapes.size(),
-                    row.share,
-                    row.failed == 0 ? "passed" : row.failed + " of " + row.runs + " FAILED")));
+    rows.forEach((label, row) ->
+        console.say(
+            String.format(
+                Locale.ROOT,
+                "%-36s %6d %8.3f  %s",
+                label,
+                row.shapes.size(),
+                row.share,
+                row.failed == 0 ? "passed" : row.failed + " of " + row.runs + " FAILED")));
   }
 
   private static final class Row {
@@ -140,8 +139,8 @@ final class SelftestCommand implements Callable<Integer> {
       runs++;
       shapes.add(run.outcome().opCase().inputs().toString());
       // a NaN is what a failed case may have, and stays
-      share = Double.isNaN(share) || !(run.outcome().share() <= share)
-          ? run.outcome().share() : share;
+      share =
+          Double.isNaN(share) || !(run.outcome().share() <= share) ? run.outcome().share() : share;
       failed += run.outcome().passed() ? 0 : 1;
     }
   }

@@ -152,21 +152,23 @@ final class TrainCommand implements Callable<Integer> {
 
   private RunFolder start(Device opened, Dataset images) throws IOException {
     Preset size =
-        preset == null
-            ? Preset.SMALL
-            : UsageException.ifRefused(() -> Preset.fromLabel(preset));
+        preset == null ? Preset.SMALL : UsageException.ifRefused(() -> Preset.fromLabel(preset));
     DType type = DeviceOption.dtype(opened, dtype);
     Model.ImageShape shape =
         new Model.ImageShape(images.height(), images.width(), images.channels());
     Models.Setup setup =
         UsageException.ifRefused(
-            () ->
-                Models.setup(model, size, shape, type, seed == null ? 0 : seed, overrides()));
+            () -> Models.setup(model, size, shape, type, seed == null ? 0 : seed, overrides()));
     if (images.count() < setup.training().batch()) {
       // before anything is written
       throw new UsageException(
-          "a batch of " + setup.training().batch() + " needs as many images; " + data + " has "
-              + images.count() + ": use a smaller --batch");
+          "a batch of "
+              + setup.training().batch()
+              + " needs as many images; "
+              + data
+              + " has "
+              + images.count()
+              + ": use a smaller --batch");
     }
     return RunFolder.create(
         out,
@@ -183,20 +185,29 @@ final class TrainCommand implements Callable<Integer> {
     RunConfig saved = folder.config();
     if (!saved.model().name().equals(model)) {
       throw new UsageException(
-          out + ": is a run of " + saved.model().name() + ", not of " + model
+          out
+              + ": is a run of "
+              + saved.model().name()
+              + ", not of "
+              + model
               + "; give that model or another --out");
     }
     requireSame("--seed", seed, saved.training().seed());
     requireSame("--preset", preset, saved.preset().label());
-    UsageException.ifRefused(
-        () -> {
-          Trainer.requireFits(saved.model(), images);
-          return null;
-        });
+    UsageException.ifRefused(() -> {
+      Trainer.requireFits(saved.model(), images);
+      return null;
+    });
     if (images.count() != saved.data().images()) {
       throw new UsageException(
-          data + ": has " + images.count() + " images, the run was begun on "
-              + saved.data().images() + " (" + saved.data().path() + "); give those");
+          data
+              + ": has "
+              + images.count()
+              + " images, the run was begun on "
+              + saved.data().images()
+              + " ("
+              + saved.data().path()
+              + "); give those");
     }
     TrainConfig training =
         UsageException.ifRefused(
@@ -212,7 +223,13 @@ final class TrainCommand implements Callable<Integer> {
   private <T> void requireSame(String option, T given, T saved) {
     if (given != null && !given.equals(saved)) {
       throw new UsageException(
-          option + " " + given + ": the run in " + out + " was begun with " + saved
+          option
+              + " "
+              + given
+              + ": the run in "
+              + out
+              + " was begun with "
+              + saved
               + "; leave the option out, or start another run");
     }
   }
@@ -221,7 +238,10 @@ final class TrainCommand implements Callable<Integer> {
       TrainingLoop.Result result, RunConfig config, Trainer trainer, Device opened) {
     console.say(
         (result.interrupted() ? "stopped" : "trained")
-            + " at step " + result.steps() + ", checkpoint in " + out
+            + " at step "
+            + result.steps()
+            + ", checkpoint in "
+            + out
             + (result.interrupted() ? ": go on with --resume" : ""));
     if (json) {
       Map<String, Object> all = new LinkedHashMap<>();

@@ -88,8 +88,7 @@ final class TrainingLoop {
         if (trainer.steps() % LOG_STEPS == 0) {
           bits = window.bits();
           log.append(window.line(trainer.steps(), secondsBefore + now() - start));
-          progress.update(
-              goal.done(trainer.steps(), now() - start), window.text(trainer.steps()));
+          progress.update(goal.done(trainer.steps(), now() - start), window.text(trainer.steps()));
           window.clear();
         }
         if (now() >= nextCheckpoint) {

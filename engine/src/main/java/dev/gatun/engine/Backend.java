@@ -11,7 +11,9 @@ public interface Backend {
    */
   List<DeviceInfo> probe();
 
-  /** Whether {@code spec}, such as {@code cpu} or {@code cuda:1}, names a device of this backend. */
+  /**
+   * Whether {@code spec}, such as {@code cpu} or {@code cuda:1}, names a device of this backend.
+   */
   boolean handles(String spec);
 
   /**

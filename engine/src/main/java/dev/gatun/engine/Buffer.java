@@ -32,7 +32,8 @@ public final class Buffer implements AutoCloseable {
    */
   public long address() {
     if (closed) {
-      throw new IllegalStateException("buffer of " + sizeBytes + " bytes on " + device.name() + " used after close");
+      throw new IllegalStateException(
+          "buffer of " + sizeBytes + " bytes on " + device.name() + " used after close");
     }
     return address;
   }
@@ -41,7 +42,9 @@ public final class Buffer implements AutoCloseable {
     return sizeBytes;
   }
 
-  /** Changes whenever the content may have: what is derived from it (packed weights) is then stale. */
+  /**
+   * Changes whenever the content may have: what is derived from it (packed weights) is then stale.
+   */
   public long version() {
     if (scratch) {
       touch();

@@ -23,7 +23,9 @@ public final class Graph {
   private final List<Node> nodes = new ArrayList<>();
   private int values;
 
-  /** Makes a tensor that lives outside the graph usable inside it; its memory is read at each run. */
+  /**
+   * Makes a tensor that lives outside the graph usable inside it; its memory is read at each run.
+   */
   public Value bind(Tensor tensor) {
     return new Value(this, values++, tensor.spec(), null, tensor);
   }

@@ -47,6 +47,8 @@ public interface Op {
     require(
         inputs.size() >= least && inputs.size() <= most,
         inputs,
-        least == most ? "takes " + least + " inputs" : "takes " + least + " to " + most + " inputs");
+        least == most
+            ? "takes " + least + " inputs"
+            : "takes " + least + " to " + most + " inputs");
   }
 }

@@ -40,18 +40,23 @@ public final class Program implements AutoCloseable {
     try {
       Map<Value, Tensor> memory = new IdentityHashMap<>();
       for (Graph.Node node : nodes) {
-        List<Tensor> inputs = node.inputs().stream().map(v -> place(v, memory, offsets, arena)).toList();
-        List<Tensor> outputs = node.outputs().stream().map(v -> place(v, memory, offsets, arena)).toList();
+        List<Tensor> inputs =
+            node.inputs().stream().map(v -> place(v, memory, offsets, arena)).toList();
+        List<Tensor> outputs =
+            node.outputs().stream().map(v -> place(v, memory, offsets, arena)).toList();
         Launch launch = device.prepare(node.op(), inputs, outputs);
         List<Buffer> written = new ArrayList<>();
         node.op().mutates().forEach(i -> written.add(inputs.get(i).buffer()));
-        node.outputs().stream().filter(v -> v.storage != null).forEach(v -> written.add(v.storage.buffer()));
+        node.outputs().stream()
+            .filter(v -> v.storage != null)
+            .forEach(v -> written.add(v.storage.buffer()));
         allWritten.addAll(written);
         launches.add(written.isEmpty() ? launch : touching(launch, List.copyOf(written)));
       }
       Map<Value, Tensor> kept = new IdentityHashMap<>();
       keep.forEach(v -> kept.put(v, place(v, memory, offsets, arena)));
-      return new Program(arena, device.record(launches), kept, List.copyOf(allWritten), launches.size());
+      return new Program(
+          arena, device.record(launches), kept, List.copyOf(allWritten), launches.size());
     } catch (RuntimeException | Error e) {
       launches.forEach(Launch::close);
       arena.close();
@@ -62,8 +67,7 @@ public final class Program implements AutoCloseable {
   private static Tensor place(
       Value value, Map<Value, Tensor> memory, Map<Value, Long> offsets, Buffer arena) {
     return memory.computeIfAbsent(
-        value,
-        v -> v.storage != null ? v.storage : Tensor.view(arena, offsets.get(v), v.spec));
+        value, v -> v.storage != null ? v.storage : Tensor.view(arena, offsets.get(v), v.spec));
   }
 
   private static Launch touching(Launch launch, List<Buffer> written) {

@@ -16,8 +16,13 @@ public final class Tensor implements AutoCloseable {
   private Tensor(Buffer buffer, long offsetBytes, TensorSpec spec, boolean owner) {
     if (offsetBytes < 0 || offsetBytes + spec.sizeBytes() > buffer.sizeBytes()) {
       throw new IllegalArgumentException(
-          "tensor " + spec + " at byte " + offsetBytes + " does not fit a buffer of "
-              + buffer.sizeBytes() + " bytes");
+          "tensor "
+              + spec
+              + " at byte "
+              + offsetBytes
+              + " does not fit a buffer of "
+              + buffer.sizeBytes()
+              + " bytes");
     }
     this.buffer = buffer;
     this.offsetBytes = offsetBytes;

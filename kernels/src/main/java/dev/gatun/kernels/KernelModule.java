@@ -77,11 +77,10 @@ public final class KernelModule {
   private String text(String file) {
     byte[] bytes =
         read(file)
-            .orElseThrow(
-                () ->
-                    new UncheckedIOException(
-                        new FileNotFoundException(
-                            (directory == null ? ROOT : directory + "/") + file)));
+            .orElseThrow(() ->
+                new UncheckedIOException(
+                    new FileNotFoundException(
+                        (directory == null ? ROOT : directory + "/") + file)));
     return new String(bytes, StandardCharsets.UTF_8);
   }
 

@@ -24,7 +24,8 @@ final class GatedPixelCnnFamily implements Family {
   public GatedPixelCnn.Config config(Preset preset, Model.ImageShape shape) {
     if (shape.channels() != 1) {
       throw new IllegalArgumentException(
-          "gated-pixelcnn models images of one channel, these are " + shape
+          "gated-pixelcnn models images of one channel, these are "
+              + shape
               + ": give it grey images");
     }
     int h = shape.height();
@@ -52,7 +53,8 @@ final class GatedPixelCnnFamily implements Family {
     return switch (preset) {
       case TINY -> new TrainConfig(16, 1e-3, 10, 1, 0.9, 0.999, 1, 0.9, dtype, seed);
       case SMALL -> new TrainConfig(16, 3e-3, 100, 0.999, 0.9, 0.999, 1, 0.995, dtype, seed);
-      case PAPER -> new TrainConfig(128, 4e-4, 1000, 0.999995, 0.95, 0.9995, 1, 0.9995, dtype, seed);
+      case PAPER ->
+          new TrainConfig(128, 4e-4, 1000, 0.999995, 0.95, 0.9995, 1, 0.9995, dtype, seed);
     };
   }
 

@@ -71,8 +71,8 @@ public final class Models {
   /**
    * A preset for images of a shape, with overrides.
    *
-   * @param overrides values for components of the model's configuration, which {@code model.}
-   *     may precede, and of {@link TrainConfig}
+   * @param overrides values for components of the model's configuration, which {@code model.} may
+   *     precede, and of {@link TrainConfig}
    * @throws IllegalArgumentException in one line, for an unknown model or key, a bad value, or
    *     images the model is not for
    */
@@ -99,8 +99,7 @@ public final class Models {
    */
   public static TrainConfig override(
       Model model, TrainConfig training, Map<String, String> overrides) {
-    Overrides keys =
-        new Overrides(model.config(), family(model.name()).fixedKeys(), training);
+    Overrides keys = new Overrides(model.config(), family(model.name()).fixedKeys(), training);
     overrides.forEach(keys::set);
     if (!keys.config().equals(model.config())) {
       throw new IllegalArgumentException(
@@ -141,7 +140,10 @@ public final class Models {
     Family family = family(model.name());
     if (!family.samplers().contains(sampler)) {
       throw new IllegalArgumentException(
-          model.name() + " has no sampler '" + sampler + "': expected "
+          model.name()
+              + " has no sampler '"
+              + sampler
+              + "': expected "
               + String.join(" or ", family.samplers()));
     }
     return family.sampler(sampler, device, model, weights, dtype);

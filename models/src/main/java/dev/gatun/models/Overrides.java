@@ -29,8 +29,13 @@ final class Overrides {
       training = Records.with(training, key, value);
     } else {
       throw new IllegalArgumentException(
-          "unknown key '" + key + "': accepted are " + String.join(", ", modelKeys)
-              + " (of the model), " + String.join(", ", trainingKeys) + " (of the training)");
+          "unknown key '"
+              + key
+              + "': accepted are "
+              + String.join(", ", modelKeys)
+              + " (of the model), "
+              + String.join(", ", trainingKeys)
+              + " (of the training)");
     }
   }
 

@@ -68,7 +68,10 @@ public final class Records {
       }
     } catch (NumberFormatException e) {
       throw new IllegalArgumentException(
-          key + "=" + value + ": expected "
+          key
+              + "="
+              + value
+              + ": expected "
               + (type == double.class ? "a number" : "a whole number"),
           e);
     }

@@ -6,7 +6,9 @@ import java.lang.foreign.MemorySegment;
 public final class HostMemory {
   private HostMemory() {}
 
-  /** The bytes at {@code address}; the caller answers for their being there as long as it is used. */
+  /**
+   * The bytes at {@code address}; the caller answers for their being there as long as it is used.
+   */
   public static MemorySegment at(long address, long sizeBytes) {
     return MemorySegment.ofAddress(address).reinterpret(sizeBytes);
   }

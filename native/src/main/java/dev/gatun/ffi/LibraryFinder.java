@@ -125,8 +125,7 @@ public final class LibraryFinder {
     String os = System.getProperty("os.name");
     String arch = System.getProperty("os.arch");
     if (!os.equals("Linux") || !(arch.equals("amd64") || arch.equals("x86_64"))) {
-      throw new LibraryException(
-          "Gatun runs on linux-x86_64 only; this is " + os + " on " + arch);
+      throw new LibraryException("Gatun runs on linux-x86_64 only; this is " + os + " on " + arch);
     }
   }
 }

@@ -131,14 +131,17 @@ public final class NativeFiles {
       try {
         MessageDigest digest = sha256();
         try (InputStream in = open(resource);
-            OutputStream out =
-                new DigestOutputStream(Files.newOutputStream(temporary), digest)) {
+            OutputStream out = new DigestOutputStream(Files.newOutputStream(temporary), digest)) {
           in.transferTo(out);
         }
         String actual = HexFormat.of().formatHex(digest.digest());
         if (!actual.equals(expected)) {
           throw new LibraryException(
-              resource + " on the class path has SHA-256 " + actual + ", expected " + expected
+              resource
+                  + " on the class path has SHA-256 "
+                  + actual
+                  + ", expected "
+                  + expected
                   + ": the jar is damaged or of another version, download it again");
         }
         try {
@@ -151,7 +154,12 @@ public final class NativeFiles {
       }
     } catch (IOException e) {
       throw new LibraryException(
-          "cannot unpack " + resource + " into " + folder + " (" + e
+          "cannot unpack "
+              + resource
+              + " into "
+              + folder
+              + " ("
+              + e
               + "): free some space there or set GATUN_CACHE to another folder",
           e);
     }

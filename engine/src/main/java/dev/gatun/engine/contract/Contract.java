@@ -11,8 +11,8 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * What every device owes every op: results within a tolerance that follows from arithmetic, the same
- * bits at every run, and every element written.
+ * What every device owes every op: results within a tolerance that follows from arithmetic, the
+ * same bits at every run, and every element written.
  *
  * <p>The tolerance of an element is gamma_K times the sum of the absolute values of its terms, plus
  * half an ulp of the output's dtype; gamma_K = K u / (1 - K u), u = 2^-24.
@@ -48,8 +48,7 @@ public final class Contract {
       outputSpecs.forEach(spec -> outputs.add(Tensor.allocate(device, spec)));
       List<Tensor> results = new ArrayList<>(outputs);
       opCase.op().mutates().forEach(i -> results.add(inputs.get(i)));
-      try (Launch launch =
-          device.record(List.of(device.prepare(opCase.op(), inputs, outputs)))) {
+      try (Launch launch = device.record(List.of(device.prepare(opCase.op(), inputs, outputs)))) {
         List<byte[]> first = run(launch, inputs, values, outputs, results);
         double share = 0;
         for (int r = 0; r < results.size(); r++) {
@@ -93,12 +92,11 @@ public final class Contract {
     }
     launch.run();
     return results.stream()
-        .map(
-            tensor -> {
-              byte[] raw = new byte[(int) tensor.spec().sizeBytes()];
-              tensor.read(MemorySegment.ofArray(raw));
-              return raw;
-            })
+        .map(tensor -> {
+          byte[] raw = new byte[(int) tensor.spec().sizeBytes()];
+          tensor.read(MemorySegment.ofArray(raw));
+          return raw;
+        })
         .toList();
   }
 
@@ -124,7 +122,9 @@ public final class Contract {
       return 0;
     }
     double tolerance = tolerance(expected, i, type, terms);
-    return error <= tolerance ? error / tolerance : Double.isNaN(error) ? error : Math.max(error / tolerance, Math.nextUp(1.0));
+    return error <= tolerance
+        ? error / tolerance
+        : Double.isNaN(error) ? error : Math.max(error / tolerance, Math.nextUp(1.0));
   }
 
   private static double tolerance(Reference.Result expected, int i, DType type, int terms) {
@@ -146,8 +146,17 @@ public final class Contract {
     for (int i = 0; i < actual.length; i++) {
       double tolerance = tolerance(expected, i, result.dtype(), opCase.terms());
       if (!(Math.abs(actual[i] - expected.value()[i]) <= tolerance)) {
-        return opCase + ": result " + index + " element " + i + " is " + actual[i] + ", expected "
-            + expected.value()[i] + " within " + tolerance;
+        return opCase
+            + ": result "
+            + index
+            + " element "
+            + i
+            + " is "
+            + actual[i]
+            + ", expected "
+            + expected.value()[i]
+            + " within "
+            + tolerance;
       }
     }
     return opCase + ": result " + index + " is out of tolerance";

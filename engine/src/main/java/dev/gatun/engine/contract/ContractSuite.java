@@ -30,8 +30,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * The cases every device is held to: each op in each dtype, at sizes below, at and above the tiles of
- * its kernels, at odd sizes, and through each branch of its launch.
+ * The cases every device is held to: each op in each dtype, at sizes below, at and above the tiles
+ * of its kernels, at odd sizes, and through each branch of its launch.
  */
 public final class ContractSuite {
   private static final Draw STANDARD = new Draw.Normal(0, 1);
@@ -174,7 +174,14 @@ public final class ContractSuite {
   }
 
   private void groupNorm(DType type) {
-    int[][] sizes = {{1, 1, 1, 1, 1}, {2, 5, 3, 6, 3}, {1, 16, 16, 32, 8}, {2, 7, 9, 33, 11}, {1, 15, 17, 4, 1}, {3, 4, 4, 64, 32}};
+    int[][] sizes = {
+      {1, 1, 1, 1, 1},
+      {2, 5, 3, 6, 3},
+      {1, 16, 16, 32, 8},
+      {2, 7, 9, 33, 11},
+      {1, 15, 17, 4, 1},
+      {3, 4, 4, 64, 32}
+    };
     for (int[] s : sizes) {
       GroupNorm op = new GroupNorm(s[4], 1e-5f);
       TensorSpec x = TensorSpec.of(type, s[0], s[1], s[2], s[3]);

@@ -39,7 +39,8 @@ public record OpCase(
       for (int j = 0; j < values.length; j++) {
         double v =
             switch (draws.get(i)) {
-              case Draw.Normal n -> n.mean() + n.deviation() * philox.normal(Philox.Stream.TEST, i, j);
+              case Draw.Normal n ->
+                  n.mean() + n.deviation() * philox.normal(Philox.Stream.TEST, i, j);
               case Draw.Whole w ->
                   w.low() + philox.below(w.high() - w.low(), Philox.Stream.TEST, i, j);
               case Draw.Uniform u ->

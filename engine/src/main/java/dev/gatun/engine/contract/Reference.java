@@ -30,8 +30,8 @@ import java.util.Map;
 import java.util.function.IntToDoubleFunction;
 
 /**
- * Every op, plainly, in f64: the oracle that devices are held against. Nothing here shares code with
- * a backend, and nothing here is meant to be fast.
+ * Every op, plainly, in f64: the oracle that devices are held against. Nothing here shares code
+ * with a backend, and nothing here is meant to be fast.
  */
 public final class Reference {
   /**
@@ -69,15 +69,12 @@ public final class Reference {
     register(Conv2dBackwardWeights.class, Reference::convBackwardWeights);
     register(Gate.class, Reference::gate);
     register(GateBackward.class, Reference::gateBackward);
-    register(
-        Relu.class,
-        (op, specs, in) -> map(in.get(0).length, i -> Math.max(in.get(0)[i], 0)));
+    register(Relu.class, (op, specs, in) -> map(in.get(0).length, i -> Math.max(in.get(0)[i], 0)));
     register(
         ReluBackward.class,
         (op, specs, in) -> map(in.get(0).length, i -> in.get(0)[i] > 0 ? in.get(1)[i] : 0));
     register(Add.class, Reference::add);
-    register(
-        Fill.class, (op, specs, in) -> map(op.spec().shape().elements(), i -> op.value()));
+    register(Fill.class, (op, specs, in) -> map(op.spec().shape().elements(), i -> op.value()));
     register(NormalizePixels.class, Reference::normalizePixels);
     register(SoftmaxCrossEntropy.class, Reference::crossEntropy);
     register(SoftmaxCrossEntropyBackward.class, Reference::crossEntropyBackward);
@@ -139,8 +136,7 @@ public final class Reference {
             int r = i * op.strideH() + list.get(t).dy();
             int c = j * op.strideW() + list.get(t).dx();
             if (r >= 0 && r < x.dim(1) && c >= 0 && c < x.dim(2)) {
-              visit.at(
-                  (n * y.dim(1) + i) * y.dim(2) + j, t, (n * x.dim(1) + r) * x.dim(2) + c);
+              visit.at((n * y.dim(1) + i) * y.dim(2) + j, t, (n * x.dim(1) + r) * x.dim(2) + c);
             }
           }
         }
@@ -244,8 +240,10 @@ public final class Reference {
       double b = sum(in, in.size() - 1, at + channels);
       double size =
           in.size() > 1
-              ? Math.abs(in.get(0)[at]) + Math.abs(in.get(1)[at])
-                  + Math.abs(in.get(0)[at + channels]) + Math.abs(in.get(1)[at + channels])
+              ? Math.abs(in.get(0)[at])
+                  + Math.abs(in.get(1)[at])
+                  + Math.abs(in.get(0)[at + channels])
+                  + Math.abs(in.get(1)[at + channels])
               : 0;
       // a sigmoid is 0.5 + 0.5 tanh(x/2), two terms that may cancel; both slopes are at most 1
       double magnitude = Math.abs(Math.tanh(a)) * (0.5 + 0.5 * Math.abs(Math.tanh(b / 2)));
@@ -267,8 +265,10 @@ public final class Reference {
       // 1 - t*t and 1 - s cancel; the sum's own rounding enters through slopes of at most 1
       double size =
           in.size() > 2
-              ? Math.abs(in.get(0)[at]) + Math.abs(in.get(1)[at])
-                  + Math.abs(in.get(0)[at + channels]) + Math.abs(in.get(1)[at + channels])
+              ? Math.abs(in.get(0)[at])
+                  + Math.abs(in.get(1)[at])
+                  + Math.abs(in.get(0)[at + channels])
+                  + Math.abs(in.get(1)[at + channels])
               : 0;
       dx.set(at, dy[i] * s * (1 - t * t), g * (1 + size / 8));
       dx.set(at + channels, dy[i] * t * s * (1 - s), g * (1 + size / 8));
@@ -390,8 +390,7 @@ public final class Reference {
     int[] at = new int[pixels * width];
     for (int p = 0; p < pixels; p++) {
       for (int c = 0; c < width; c++) {
-        at[p * width + c] =
-            (slice / groups * pixels + p) * channels + slice % groups * width + c;
+        at[p * width + c] = (slice / groups * pixels + p) * channels + slice % groups * width + c;
       }
     }
     return at;
@@ -446,8 +445,7 @@ public final class Reference {
     Shape x = specs.get(0).shape();
     int row = (int) in.get(1)[0];
     int width = x.dim(2) * x.dim(3);
-    return map(
-        x.dim(0) * width, i -> in.get(0)[(i / width * x.dim(1) + row) * width + i % width]);
+    return map(x.dim(0) * width, i -> in.get(0)[(i / width * x.dim(1) + row) * width + i % width]);
   }
 
   private static List<Result> selectRowBackward(
@@ -457,10 +455,7 @@ public final class Reference {
     int width = x.dim(2) * x.dim(3);
     return map(
         x.elements(),
-        i ->
-            i / width % x.dim(1) == row
-                ? in.get(0)[i / width / x.dim(1) * width + i % width]
-                : 0);
+        i -> i / width % x.dim(1) == row ? in.get(0)[i / width / x.dim(1) * width + i % width] : 0);
   }
 
   private static List<Result> shiftRows(ShiftRows op, List<TensorSpec> specs, List<double[]> in) {

@@ -84,8 +84,7 @@ final class Arithmetic {
       float oneMinusEmaDecay) {}
 
   /** One Adam step on parameters p, moments m and v, averaged parameters e and gradients g. */
-  static void adam(
-      AdamStep step, float[] p, float[] m, float[] v, float[] e, float[] g, int n) {
+  static void adam(AdamStep step, float[] p, float[] m, float[] v, float[] e, float[] g, int n) {
     float rate = step.rate * step.correction1;
     float beta1 = step.beta1;
     float beta2 = step.beta2;

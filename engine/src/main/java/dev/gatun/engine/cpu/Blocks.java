@@ -3,7 +3,7 @@ package dev.gatun.engine.cpu;
 /** A thread's own arrays for one block of elements, small enough to stay in the first cache. */
 final class Blocks {
   /** Elements in a block. */
-  static final int SIZE = 2048;
+  static final int SIZE = 1024;
 
   private static final ThreadLocal<Blocks> OWN = ThreadLocal.withInitial(Blocks::new);
 
@@ -12,6 +12,8 @@ final class Blocks {
   final float[] c = new float[SIZE];
   final float[] d = new float[SIZE];
   final float[] e = new float[SIZE];
+  final float[] wide = new float[2 * SIZE];
+  final float[] wide2 = new float[2 * SIZE];
 
   private Blocks() {}
 

@@ -50,8 +50,7 @@ final class CpuConvolution implements Launch {
     return build(device, launch -> launch.planBackwardWeights(op, in, out));
   }
 
-  private static Launch build(
-      CpuDevice device, java.util.function.Consumer<CpuConvolution> plan) {
+  private static Launch build(CpuDevice device, java.util.function.Consumer<CpuConvolution> plan) {
     CpuConvolution launch = new CpuConvolution(device);
     try {
       plan.accept(launch);
@@ -63,15 +62,14 @@ final class CpuConvolution implements Launch {
   }
 
   /** The dense kernel that covers a list of taps. */
-  private record Box(
-      int top, int left, int height, int width, int stepH, int stepW, int[] cells) {
+  private record Box(int top, int left, int height, int width, int stepH, int stepW, int[] cells) {
     static Box of(Conv2d op) {
       return of(op, Integer.MIN_VALUE);
     }
 
     /**
-     * The box for a weight gradient in bf16: oneDNN's AMX form wants no more rows of padding than half
-     * the kernel has (else 30 ms where 4 would do), so rows of unused taps are added below.
+     * The box for a weight gradient in bf16: oneDNN's AMX form wants no more rows of padding than
+     * half the kernel has (else 30 ms where 4 would do), so rows of unused taps are added below.
      */
     static Box roomy(Conv2d op) {
       Box tight = of(op);
@@ -101,8 +99,7 @@ final class CpuConvolution implements Launch {
       int width = (right - left) / stepW + 1;
       int[] cells = new int[taps.size()];
       for (int t = 0; t < cells.length; t++) {
-        cells[t] =
-            (taps.get(t).dy() - top) / stepH * width + (taps.get(t).dx() - left) / stepW;
+        cells[t] = (taps.get(t).dy() - top) / stepH * width + (taps.get(t).dx() - left) / stepW;
       }
       return new Box(top, left, height, width, stepH, stepW, cells);
     }
@@ -178,8 +175,7 @@ final class CpuConvolution implements Launch {
     DnnlDesc dyDesc = image(dy);
     DnnlDesc any = weightsAny(box, w.shape(), dy.dtype());
     try (DnnlPrimitive hint =
-        DnnlPrimitive.convolutionForward(
-            dnnl(), true, dxDesc, any, null, dyDesc, geometry, null)) {
+        DnnlPrimitive.convolutionForward(dnnl(), true, dxDesc, any, null, dyDesc, geometry, null)) {
       DnnlPrimitive conv =
           own(
               DnnlPrimitive.convolutionBackwardData(
@@ -201,8 +197,7 @@ final class CpuConvolution implements Launch {
     ConvGeometry geometry = box.geometry(op.forward(), x.shape(), dy.shape());
     DnnlDesc xDesc = image(x);
     DnnlDesc dyDesc = image(dy);
-    DnnlDesc dbiasDesc =
-        op.bias() ? own(DnnlDesc.dense(dnnl_f32(), out.get(1).elements())) : null;
+    DnnlDesc dbiasDesc = op.bias() ? own(DnnlDesc.dense(dnnl_f32(), out.get(1).elements())) : null;
     try (DnnlPrimitive hint =
         DnnlPrimitive.convolutionForward(
             dnnl(),
@@ -252,20 +247,18 @@ final class CpuConvolution implements Launch {
             .bind(DNNL_ARG_DST_0(), packedDesc, packed.address());
     useScratch(reorder);
     long[] version = {-1};
-    steps.add(
-        () -> {
-          long now = w.buffer().version();
-          if (now != version[0]) {
-            if (dense != source) {
-              for (int t = 0; t < taps; t++) {
-                MemorySegment.copy(
-                    source, t * cellBytes, dense, box.cells[t] * cellBytes, cellBytes);
-              }
-            }
-            reorder.execute();
-            version[0] = now;
+    steps.add(() -> {
+      long now = w.buffer().version();
+      if (now != version[0]) {
+        if (dense != source) {
+          for (int t = 0; t < taps; t++) {
+            MemorySegment.copy(source, t * cellBytes, dense, box.cells[t] * cellBytes, cellBytes);
           }
-        });
+        }
+        reorder.execute();
+        version[0] = now;
+      }
+    });
     return packed.address();
   }
 
@@ -282,13 +275,11 @@ final class CpuConvolution implements Launch {
             .bind(DNNL_ARG_DST_0(), denseDesc, dense.address());
     addStep(reorder);
     if (dense != target) {
-      steps.add(
-          () -> {
-            for (int t = 0; t < taps; t++) {
-              MemorySegment.copy(
-                  dense, box.cells[t] * cellBytes, target, t * cellBytes, cellBytes);
-            }
-          });
+      steps.add(() -> {
+        for (int t = 0; t < taps; t++) {
+          MemorySegment.copy(dense, box.cells[t] * cellBytes, target, t * cellBytes, cellBytes);
+        }
+      });
     }
   }
 
@@ -302,12 +293,13 @@ final class CpuConvolution implements Launch {
     long c = t.shape().dim(3);
     return own(
         DnnlDesc.strided(
-            type(t.dtype()), new long[] {t.shape().dim(0), c, h, w}, new long[] {h * w * c, 1, w * c, c}));
+            type(t.dtype()),
+            new long[] {t.shape().dim(0), c, h, w},
+            new long[] {h * w * c, 1, w * c, c}));
   }
 
   private DnnlDesc weightsAny(Box box, Shape w, DType type) {
-    return own(
-        DnnlDesc.any(type(type), new long[] {w.dim(2), w.dim(1), box.height, box.width}));
+    return own(DnnlDesc.any(type(type), new long[] {w.dim(2), w.dim(1), box.height, box.width}));
   }
 
   private DnnlDesc weightsDense(Box box, Shape w) {

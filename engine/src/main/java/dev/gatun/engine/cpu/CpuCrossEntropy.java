@@ -91,8 +91,13 @@ final class CpuCrossEntropy {
     int target = targets.get(JAVA_BYTE, row) & 0xFF;
     if (target >= classes) {
       throw new IllegalArgumentException(
-          "softmax_cross_entropy: target " + target + " in row " + row + ", but there are "
-              + classes + " classes");
+          "softmax_cross_entropy: target "
+              + target
+              + " in row "
+              + row
+              + ", but there are "
+              + classes
+              + " classes");
     }
     return target;
   }

@@ -26,8 +26,8 @@ import java.util.concurrent.Executors;
 /**
  * The host processor.
  *
- * <p>Launches run on one thread of the device's own, since libgomp keeps a pool for each thread that
- * calls oneDNN; element-wise loops are split between that thread and {@link Workers}.
+ * <p>Launches run on one thread of the device's own, since libgomp keeps a pool for each thread
+ * that calls oneDNN; element-wise loops are split between that thread and {@link Workers}.
  */
 public final class CpuDevice extends Device {
   private final Dnnl dnnl;
@@ -48,11 +48,10 @@ public final class CpuDevice extends Device {
     dnnl = new Dnnl();
     workers = new Workers(Runtime.getRuntime().availableProcessors() - 1);
     executor =
-        Executors.newSingleThreadExecutor(
-            task -> {
-              thread = Thread.ofPlatform().daemon().name("gatun-cpu").unstarted(task);
-              return thread;
-            });
+        Executors.newSingleThreadExecutor(task -> {
+          thread = Thread.ofPlatform().daemon().name("gatun-cpu").unstarted(task);
+          return thread;
+        });
   }
 
   static String processor() {
@@ -128,25 +127,24 @@ public final class CpuDevice extends Device {
 
   @Override
   public void upload(MemorySegment source, Buffer target, long targetOffsetBytes) {
-    submit(
-        () -> {
-          host(target, targetOffsetBytes, source.byteSize()).copyFrom(source);
-          return null;
-        });
+    submit(() -> {
+      host(target, targetOffsetBytes, source.byteSize()).copyFrom(source);
+      return null;
+    });
   }
 
   @Override
   public void download(Buffer source, long sourceOffsetBytes, MemorySegment target) {
-    submit(
-        () -> {
-          target.copyFrom(host(source, sourceOffsetBytes, target.byteSize()));
-          return null;
-        });
+    submit(() -> {
+      target.copyFrom(host(source, sourceOffsetBytes, target.byteSize()));
+      return null;
+    });
   }
 
   private MemorySegment host(Buffer buffer, long offsetBytes, long sizeBytes) {
     if (buffer.device() != this) {
-      throw new IllegalArgumentException("buffer is on " + buffer.device() + ", not on this device");
+      throw new IllegalArgumentException(
+          "buffer is on " + buffer.device() + ", not on this device");
     }
     if (offsetBytes < 0 || offsetBytes + sizeBytes > buffer.sizeBytes()) {
       throw new IndexOutOfBoundsException(
@@ -178,20 +176,18 @@ public final class CpuDevice extends Device {
     return new Launch() {
       @Override
       public void run() {
-        submit(
-            () -> {
-              inner.run();
-              return null;
-            });
+        submit(() -> {
+          inner.run();
+          return null;
+        });
       }
 
       @Override
       public void close() {
-        submit(
-            () -> {
-              inner.close();
-              return null;
-            });
+        submit(() -> {
+          inner.close();
+          return null;
+        });
       }
     };
   }
@@ -202,13 +198,12 @@ public final class CpuDevice extends Device {
     return new Launch() {
       @Override
       public void run() {
-        submit(
-            () -> {
-              for (Launch launch : all) {
-                launch.run();
-              }
-              return null;
-            });
+        submit(() -> {
+          for (Launch launch : all) {
+            launch.run();
+          }
+          return null;
+        });
       }
 
       @Override
@@ -264,12 +259,11 @@ public final class CpuDevice extends Device {
 
   @Override
   public void close() {
-    submit(
-        () -> {
-          scratchpad.close();
-          dnnl.close();
-          return null;
-        });
+    submit(() -> {
+      scratchpad.close();
+      dnnl.close();
+      return null;
+    });
     executor.shutdown();
     if (profile != null) {
       profile.print();

@@ -25,8 +25,8 @@ final class CpuElementwise {
   }
 
   /**
-   * Splits rows of [rows,2C] into their halves and back, a block of whole rows at a time (or of parts
-   * of one, where a row is longer than a block).
+   * Splits rows of [rows,2C] into their halves and back, a block of whole rows at a time (or of
+   * parts of one, where a row is longer than a block).
    */
   private record Halves(CpuDevice d, DType type, int channels) {
     int rowsPerBlock() {
@@ -46,7 +46,8 @@ final class CpuElementwise {
                   rowsPerBlock(),
                   (from, to) -> {
                     long end = (long) to * channels;
-                    int most = Math.min(channels, Blocks.SIZE) * Math.min(rowsPerBlock(), to - from);
+                    int most =
+                        Math.min(channels, Blocks.SIZE) * Math.min(rowsPerBlock(), to - from);
                     for (long at = (long) from * channels; at < end; ) {
                       long rowEnd = channels > Blocks.SIZE ? (at / channels + 1) * channels : end;
                       int n = (int) Math.min(most, rowEnd - at);
@@ -56,26 +57,58 @@ final class CpuElementwise {
                   });
     }
 
-    /** Loads the first halves into a and the second into b. */
-    void load(MemorySegment x, long from, int n, float[] a, float[] b) {
+    /** Loads x, plus the addend where there is one: the first halves into a, the second into b. */
+    void load(MemorySegment x, MemorySegment addend, long from, int n, Blocks block) {
       for (int done = 0; done < n; ) {
         int c = (int) ((from + done) % channels);
-        int run = Math.min(channels - c, n - done);
-        long at = (from + done) / channels * 2 * channels + c;
-        d.loops().load(type, x, at, a, done, run);
-        d.loops().load(type, x, at + channels, b, done, run);
-        done += run;
+        int rows = c == 0 ? (n - done) / channels : 0;
+        if (rows > 0) {
+          // whole rows lie together: widened in one go, then taken apart
+          int wide = 2 * rows * channels;
+          loadSum(x, addend, 2 * (from + done), wide, block);
+          for (int r = 0; r < rows; r++, done += channels) {
+            System.arraycopy(block.wide, 2 * r * channels, block.a, done, channels);
+            System.arraycopy(block.wide, (2 * r + 1) * channels, block.b, done, channels);
+          }
+        } else {
+          int run = Math.min(channels - c, n - done);
+          long at = (from + done) / channels * 2 * channels + c;
+          loadSum(x, addend, at, run, block);
+          System.arraycopy(block.wide, 0, block.a, done, run);
+          loadSum(x, addend, at + channels, run, block);
+          System.arraycopy(block.wide, 0, block.b, done, run);
+          done += run;
+        }
       }
     }
 
-    void store(float[] a, float[] b, MemorySegment x, long from, int n) {
+    private void loadSum(MemorySegment x, MemorySegment addend, long from, int n, Blocks block) {
+      d.loops().load(type, x, from, block.wide, 0, n);
+      if (addend != null) {
+        d.loops().load(type, addend, from, block.wide2, 0, n);
+        Arithmetic.add(block.wide, block.wide2, n);
+      }
+    }
+
+    /** Stores a as the first halves and b as the second. */
+    void store(Blocks block, MemorySegment x, long from, int n) {
       for (int done = 0; done < n; ) {
         int c = (int) ((from + done) % channels);
-        int run = Math.min(channels - c, n - done);
-        long at = (from + done) / channels * 2 * channels + c;
-        d.loops().store(type, a, done, x, at, run);
-        d.loops().store(type, b, done, x, at + channels, run);
-        done += run;
+        int rows = c == 0 ? (n - done) / channels : 0;
+        if (rows > 0) {
+          long at = 2 * (from + done);
+          for (int r = 0; r < rows; r++, done += channels) {
+            System.arraycopy(block.a, done, block.wide, 2 * r * channels, channels);
+            System.arraycopy(block.b, done, block.wide, (2 * r + 1) * channels, channels);
+          }
+          d.loops().store(type, block.wide, 0, x, at, 2 * rows * channels);
+        } else {
+          int run = Math.min(channels - c, n - done);
+          long at = (from + done) / channels * 2 * channels + c;
+          d.loops().store(type, block.a, done, x, at, run);
+          d.loops().store(type, block.b, done, x, at + channels, run);
+          done += run;
+        }
       }
     }
   }
@@ -90,19 +123,13 @@ final class CpuElementwise {
         out.get(0).shape().rows(),
         (from, n) -> {
           Blocks block = Blocks.own();
-          halves.load(x, from, n, block.a, block.b);
-          if (addend != null) {
-            halves.load(addend, from, n, block.c, block.d);
-            Arithmetic.add(block.a, block.c, n);
-            Arithmetic.add(block.b, block.d, n);
-          }
+          halves.load(x, addend, from, n, block);
           Arithmetic.gate(block.a, block.b, block.c, n);
           d.loops().store(type, block.c, 0, y, from, n);
         });
   }
 
-  static Launch gateBackward(
-      CpuDevice d, GateBackward op, List<Tensor> in, List<Tensor> out) {
+  static Launch gateBackward(CpuDevice d, GateBackward op, List<Tensor> in, List<Tensor> out) {
     DType type = in.get(0).dtype();
     MemorySegment x = d.segment(in.get(0));
     MemorySegment addend = in.size() > 2 ? d.segment(in.get(1)) : null;
@@ -113,15 +140,10 @@ final class CpuElementwise {
         in.getLast().shape().rows(),
         (from, n) -> {
           Blocks block = Blocks.own();
-          halves.load(x, from, n, block.a, block.b);
-          if (addend != null) {
-            halves.load(addend, from, n, block.c, block.d);
-            Arithmetic.add(block.a, block.c, n);
-            Arithmetic.add(block.b, block.d, n);
-          }
+          halves.load(x, addend, from, n, block);
           d.loops().load(type, dy, from, block.c, 0, n);
           Arithmetic.gateBackward(block.a, block.b, block.c, n);
-          halves.store(block.a, block.b, dx, from, n);
+          halves.store(block, dx, from, n);
         });
   }
 
@@ -140,8 +162,7 @@ final class CpuElementwise {
         });
   }
 
-  static Launch reluBackward(
-      CpuDevice d, ReluBackward op, List<Tensor> in, List<Tensor> out) {
+  static Launch reluBackward(CpuDevice d, ReluBackward op, List<Tensor> in, List<Tensor> out) {
     DType type = in.get(0).dtype();
     MemorySegment y = d.segment(in.get(0));
     MemorySegment dy = d.segment(in.get(1));

@@ -45,13 +45,11 @@ final class CpuGroupNorm {
                     double squares = 0;
                     for (int p = 0; p < pixels; p++) {
                       for (int c = c0; c < c0 + width; c++) {
-                        double v =
-                            ScalarLoops.get(type, x, base + (long) p * channels + c) - mean;
+                        double v = ScalarLoops.get(type, x, base + (long) p * channels + c) - mean;
                         squares += v * v;
                       }
                     }
-                    double rstd =
-                        1 / Math.sqrt(squares / ((double) pixels * width) + op.epsilon());
+                    double rstd = 1 / Math.sqrt(squares / ((double) pixels * width) + op.epsilon());
                     ScalarLoops.set(DType.F32, means, slice, (float) mean);
                     ScalarLoops.set(DType.F32, rstds, slice, (float) rstd);
                     for (int p = 0; p < pixels; p++) {

@@ -14,8 +14,7 @@ import java.util.List;
 final class CpuOptimizer {
   private CpuOptimizer() {}
 
-  static Launch squaredNorm(
-      CpuDevice d, SquaredNorm op, List<Tensor> in, List<Tensor> out) {
+  static Launch squaredNorm(CpuDevice d, SquaredNorm op, List<Tensor> in, List<Tensor> out) {
     MemorySegment x = d.segment(in.get(0));
     MemorySegment norm = d.segment(out.get(0));
     int n = in.get(0).elements();

@@ -68,7 +68,11 @@ final class CpuRows {
                 (from, to) -> {
                   long at = from * imageBytes;
                   MemorySegment.copy(
-                      x, at + (op.rows() < 0 ? moved : 0), y, at + (op.rows() < 0 ? 0 : moved), kept);
+                      x,
+                      at + (op.rows() < 0 ? moved : 0),
+                      y,
+                      at + (op.rows() < 0 ? 0 : moved),
+                      kept);
                   y.asSlice(at + (op.rows() < 0 ? kept : 0), moved).fill((byte) 0);
                 });
   }

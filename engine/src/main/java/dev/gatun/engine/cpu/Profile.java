@@ -5,7 +5,10 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
-/** Time spent in each op, printed when the device closes; switched on by {@code -Dgatun.profile=true}. */
+/**
+ * Time spent in each op, printed when the device closes; switched on by {@code
+ * -Dgatun.profile=true}.
+ */
 final class Profile {
   private static final class Entry {
     long nanos;
@@ -35,13 +38,12 @@ final class Profile {
   void print() {
     entries.entrySet().stream()
         .sorted(Comparator.comparingLong(e -> -e.getValue().nanos))
-        .forEach(
-            e ->
-                System.err.printf(
-                    "%10.1f ms %8d runs %9.3f ms each  %s%n",
-                    e.getValue().nanos / 1e6,
-                    e.getValue().runs,
-                    e.getValue().nanos / 1e6 / Math.max(1, e.getValue().runs),
-                    e.getKey()));
+        .forEach(e ->
+            System.err.printf(
+                "%10.1f ms %8d runs %9.3f ms each  %s%n",
+                e.getValue().nanos / 1e6,
+                e.getValue().runs,
+                e.getValue().nanos / 1e6 / Math.max(1, e.getValue().runs),
+                e.getKey()));
   }
 }

@@ -3,8 +3,8 @@ package dev.gatun.engine.cpu;
 import dev.gatun.engine.Buffer;
 
 /**
- * Scratch memory that all primitives of a device share, since they run one at a time. It grows, so a
- * primitive looks at {@link #version} before it runs and binds again if that has changed.
+ * Scratch memory that all primitives of a device share, since they run one at a time. It grows, so
+ * a primitive looks at {@link #version} before it runs and binds again if that has changed.
  */
 final class Scratchpad implements AutoCloseable {
   private final CpuDevice device;

@@ -63,8 +63,7 @@ final class VectorLoops implements Loops {
       FloatVector v = FloatVector.fromArray(F, source, at + i);
       IntVector bits = v.reinterpretAsInts();
       IntVector high = bits.lanewise(VectorOperators.LSHR, 16);
-      IntVector rounded =
-          bits.add(high.and(1)).add(0x7FFF).lanewise(VectorOperators.LSHR, 16);
+      IntVector rounded = bits.add(high.and(1)).add(0x7FFF).lanewise(VectorOperators.LSHR, 16);
       // a NaN must not round up into an infinity
       VectorMask<Integer> nan = v.compare(VectorOperators.NE, v).cast(I);
       ((ShortVector) rounded.blend(high.or(0x40), nan).convertShape(VectorOperators.I2S, S, 0))
@@ -80,8 +79,7 @@ final class VectorLoops implements Loops {
     for (; i <= n - L; i += L) {
       max = max.max(FloatVector.fromArray(F, x, at + i));
     }
-    return Math.max(
-        max.reduceLanes(VectorOperators.MAX), SCALAR.max(x, at + i, n - i));
+    return Math.max(max.reduceLanes(VectorOperators.MAX), SCALAR.max(x, at + i, n - i));
   }
 
   /** exp within 2 ulp: 2^n times a polynomial of degree 6 on [-ln2/2, ln2/2]; Cephes' constants. */

@@ -5,7 +5,8 @@ import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /**
- * Threads that take a share of the device thread's loops; idle ones sleep and leave oneDNN the cores.
+ * Threads that take a share of the device thread's loops; idle ones sleep and leave oneDNN the
+ * cores.
  */
 final class Workers implements AutoCloseable {
   /** A block of a loop; blocks may run at the same time and in any order. */

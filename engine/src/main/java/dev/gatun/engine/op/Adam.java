@@ -6,16 +6,16 @@ import dev.gatun.engine.TensorSpec;
 import java.util.List;
 
 /**
- * One step of Adam over a flat parameter arena, with gradient clipping by global norm, learning-rate
- * warm-up and decay, and an exponential moving average of the weights.
+ * One step of Adam over a flat parameter arena, with gradient clipping by global norm,
+ * learning-rate warm-up and decay, and an exponential moving average of the weights.
  *
  * <p>Inputs, all but the last two updated in place: parameters, first moment, second moment, EMA,
  * each [n] f32; state [1] f64, the number of steps done; then gradients [n] f32 and their squared
  * norm [1] f64 (see {@link SquaredNorm}). No outputs.
  *
  * <p>With t the step counted from 1: g is scaled by min(1, clipNorm / norm); the learning rate is
- * {@code learningRate * min(1, t / warmupSteps) * decay^t}; the EMA's decay is min(emaDecay, t / (t +
- * 10)), so that early averages do not hold on to the initial weights.
+ * {@code learningRate * min(1, t / warmupSteps) * decay^t}; the EMA's decay is min(emaDecay, t / (t
+ * + 10)), so that early averages do not hold on to the initial weights.
  *
  * @param clipNorm no clipping where it is infinite
  * @see "Kingma and Ba 2015, Adam, algorithm 1"

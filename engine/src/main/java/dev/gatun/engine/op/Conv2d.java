@@ -40,25 +40,26 @@ public record Conv2d(Taps taps, int strideH, int strideW, DType outputType) impl
     require(x.dtype() == DType.F32 || x.dtype() == DType.BF16, in, "x must be f32 or bf16");
     require(w.shape().rank() == 3 && w.dtype() == DType.F32, in, "w must be [T,C,K] f32");
     require(
-        w.shape().dim(0) == taps.count(), in, "T=" + w.shape().dim(0) + " but " + taps.count() + " taps");
+        w.shape().dim(0) == taps.count(),
+        in,
+        "T=" + w.shape().dim(0) + " but " + taps.count() + " taps");
     require(
-        w.shape().dim(1) == x.shape().dim(3), in, "w is for C=" + w.shape().dim(1) + ", x has C=" + x.shape().dim(3));
+        w.shape().dim(1) == x.shape().dim(3),
+        in,
+        "w is for C=" + w.shape().dim(1) + ", x has C=" + x.shape().dim(3));
     require(strideH > 0 && strideW > 0, in, "strides must be positive");
     require(x.shape().elements() > 0 && w.shape().elements() > 0, in, "empty input");
     DType out = outputType == null ? x.dtype() : outputType;
     require(out == x.dtype() || out == DType.F32, in, "output must be f32 or x's dtype");
     if (in.size() == 3) {
       require(
-          in.get(2).equals(TensorSpec.of(DType.F32, w.shape().dim(2))),
-          in,
-          "bias must be [K] f32");
+          in.get(2).equals(TensorSpec.of(DType.F32, w.shape().dim(2))), in, "bias must be [K] f32");
     }
     return List.of(new TensorSpec(outputShape(x.shape(), w.shape().dim(2)), out));
   }
 
   Shape outputShape(Shape x, int filters) {
-    return Shape.of(
-        x.dim(0), ceilDiv(x.dim(1), strideH), ceilDiv(x.dim(2), strideW), filters);
+    return Shape.of(x.dim(0), ceilDiv(x.dim(1), strideH), ceilDiv(x.dim(2), strideW), filters);
   }
 
   static int ceilDiv(int a, int b) {

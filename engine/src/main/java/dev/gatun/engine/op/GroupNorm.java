@@ -35,7 +35,8 @@ public record GroupNorm(int groups, float epsilon) implements Op {
         "C=" + channels + " not divisible by groups=" + groups);
     require(epsilon > 0, in, "epsilon must be positive");
     TensorSpec affine = TensorSpec.of(DType.F32, channels);
-    require(in.get(1).equals(affine) && in.get(2).equals(affine), in, "gamma, beta must be [C] f32");
+    require(
+        in.get(1).equals(affine) && in.get(2).equals(affine), in, "gamma, beta must be [C] f32");
     TensorSpec statistics = TensorSpec.of(DType.F32, x.shape().dim(0), groups);
     return List.of(x, statistics, statistics);
   }
@@ -48,7 +49,6 @@ public record GroupNorm(int groups, float epsilon) implements Op {
     }
     return graph.apply(
         new GroupNormBackward(this),
-        List.of(
-            inputs.get(0), inputs.get(1), outputs.get(1), outputs.get(2), gradients.get(0)));
+        List.of(inputs.get(0), inputs.get(1), outputs.get(1), outputs.get(2), gradients.get(0)));
   }
 }

@@ -7,8 +7,8 @@ import dev.gatun.engine.Value;
 import java.util.List;
 
 /**
- * Moves every image down by {@code rows} (up where negative): y[n,i] = x[n,i-rows], exact zeros where
- * there is no such row.
+ * Moves every image down by {@code rows} (up where negative): y[n,i] = x[n,i-rows], exact zeros
+ * where there is no such row.
  *
  * <p>Input: x [N,H,W,C] f32 or bf16. Output: like x.
  */

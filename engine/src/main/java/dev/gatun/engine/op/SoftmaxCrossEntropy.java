@@ -35,7 +35,9 @@ public record SoftmaxCrossEntropy(DType gradientType) implements Op {
         in,
         "targets must be " + rows + " elements u8");
     return List.of(
-        TensorSpec.of(DType.F32, 1), TensorSpec.of(DType.F32, rows), TensorSpec.of(DType.F32, rows));
+        TensorSpec.of(DType.F32, 1),
+        TensorSpec.of(DType.F32, rows),
+        TensorSpec.of(DType.F32, rows));
   }
 
   @Override

@@ -6,8 +6,8 @@ import dev.gatun.engine.TensorSpec;
 import java.util.List;
 
 /**
- * The gradient of {@link SoftmaxCrossEntropy}'s mean: dlogits = (softmax - onehot(target)) * dmean /
- * M.
+ * The gradient of {@link SoftmaxCrossEntropy}'s mean: dlogits = (softmax - onehot(target)) * dmean
+ * / M.
  *
  * <p>Inputs: logits [...,K], targets M elements u8, log-sum-exp [M] f32, dmean [1] f32. Output:
  * shaped like the logits, in {@code type}.

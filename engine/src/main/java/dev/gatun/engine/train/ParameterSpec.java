@@ -14,7 +14,8 @@ public record ParameterSpec(String name, Shape shape, Init init) {
   }
 
   /** Convolution weights [T,C,K] with variance gain / (T*C), so that outputs keep their scale. */
-  public static ParameterSpec weights(String name, int taps, int channels, int filters, double gain) {
+  public static ParameterSpec weights(
+      String name, int taps, int channels, int filters, double gain) {
     return new ParameterSpec(
         name,
         Shape.of(taps, channels, filters),

@@ -37,8 +37,7 @@ public final class Parameters implements AutoCloseable {
     flat = Tensor.allocate(device, DType.F32, Math.toIntExact(elements));
     long offset = 0;
     for (ParameterSpec spec : specs) {
-      Tensor view =
-          Tensor.view(flat.buffer(), 4 * offset, new TensorSpec(spec.shape(), DType.F32));
+      Tensor view = Tensor.view(flat.buffer(), 4 * offset, new TensorSpec(spec.shape(), DType.F32));
       if (views.put(spec.name(), view) != null) {
         flat.close();
         throw new IllegalArgumentException("two parameters are named " + spec.name());
@@ -106,13 +105,12 @@ public final class Parameters implements AutoCloseable {
   /** The values as checkpoint entries, each name with {@code prefix} before it. */
   public List<SafetensorsEntry> entries(String prefix) {
     List<SafetensorsEntry> entries = new ArrayList<>();
-    views.forEach(
-        (name, view) -> {
-          float[] values = view.toFloats();
-          MemorySegment data = MemorySegment.ofArray(new byte[4 * values.length]);
-          MemorySegment.copy(MemorySegment.ofArray(values), 0, data, 0, data.byteSize());
-          entries.add(new SafetensorsEntry(prefix + name, DType.F32, view.shape(), data));
-        });
+    views.forEach((name, view) -> {
+      float[] values = view.toFloats();
+      MemorySegment data = MemorySegment.ofArray(new byte[4 * values.length]);
+      MemorySegment.copy(MemorySegment.ofArray(values), 0, data, 0, data.byteSize());
+      entries.add(new SafetensorsEntry(prefix + name, DType.F32, view.shape(), data));
+    });
     return entries;
   }
 
@@ -142,8 +140,13 @@ public final class Parameters implements AutoCloseable {
       if (entry.dtype() != DType.F32 || !entry.shape().equals(spec.shape())) {
         throw new FormatException(
             path,
-            "tensor '" + prefix + spec.name() + "' is " + new TensorSpec(entry.shape(), entry.dtype())
-                + ", the model needs " + new TensorSpec(spec.shape(), DType.F32),
+            "tensor '"
+                + prefix
+                + spec.name()
+                + "' is "
+                + new TensorSpec(entry.shape(), entry.dtype())
+                + ", the model needs "
+                + new TensorSpec(spec.shape(), DType.F32),
             "it is a checkpoint of another model, or of another configuration");
       }
     }

@@ -27,7 +27,8 @@ class ContractFaultsTest {
       boolean bf16 = opCase.dtype() == DType.BF16;
       double[] first =
           Reference.run(opCase.op(), opCase.inputs(), opCase.values()).getFirst().value();
-      boolean large = first.length > 4 || opCase.inputs().stream().anyMatch(s -> s.shape().elements() > 4);
+      boolean large =
+          first.length > 4 || opCase.inputs().stream().anyMatch(s -> s.shape().elements() > 4);
       boolean zero = Arrays.stream(first).allMatch(v -> v == 0);
       if (!bf16 && large && !zero) {
         chosen.putIfAbsent(opCase.op().getClass(), opCase);
@@ -42,7 +43,8 @@ class ContractFaultsTest {
   }
 
   /** Runs one case of each op with a fault in each of its results in turn; each must be told. */
-  private static List<Contract.Outcome> spoilEachResult(java.util.function.IntFunction<Fault> fault) {
+  private static List<Contract.Outcome> spoilEachResult(
+      java.util.function.IntFunction<Fault> fault) {
     List<Contract.Outcome> outcomes = new ArrayList<>();
     for (OpCase opCase : oneOfEach()) {
       for (int r = 0; r < results(opCase); r++) {
@@ -72,10 +74,9 @@ class ContractFaultsTest {
   @Test
   void aWrongElementFails() {
     for (Contract.Outcome outcome :
-        spoilEachResult(
-            r ->
-                (run, results, before) ->
-                    FaultyDevice.change(results.get(r), -1, v -> v * 1.01 + 0.01))) {
+        spoilEachResult(r ->
+            (run, results, before) ->
+                FaultyDevice.change(results.get(r), -1, v -> v * 1.01 + 0.01))) {
       assertTrue(outcome.share() > 1, outcome.toString());
       assertTrue(outcome.failure().contains("element"), outcome.failure());
     }
@@ -89,24 +90,21 @@ class ContractFaultsTest {
 
   @Test
   void anInfinityFails() {
-    spoilEachResult(
-        r ->
-            (run, results, before) ->
-                FaultyDevice.change(results.get(r), 0, v -> Double.POSITIVE_INFINITY));
+    spoilEachResult(r ->
+        (run, results, before) ->
+            FaultyDevice.change(results.get(r), 0, v -> Double.POSITIVE_INFINITY));
   }
 
   @Test
   void anElementNobodyWroteFails() {
-    spoilEachResult(
-        r ->
-            (run, results, before) -> {
-              Tensor result = results.get(r);
-              byte[] now = FaultyDevice.raw(result);
-              int bytes = result.dtype().bytes();
-              System.arraycopy(
-                  before.get(r), now.length - bytes, now, now.length - bytes, bytes);
-              result.write(MemorySegment.ofArray(now));
-            });
+    spoilEachResult(r ->
+        (run, results, before) -> {
+          Tensor result = results.get(r);
+          byte[] now = FaultyDevice.raw(result);
+          int bytes = result.dtype().bytes();
+          System.arraycopy(before.get(r), now.length - bytes, now, now.length - bytes, bytes);
+          result.write(MemorySegment.ofArray(now));
+        });
   }
 
   @Test
@@ -168,7 +166,8 @@ class ContractFaultsTest {
   void zerosFailEveryCaseThatIsNotAllZeros() {
     Fault fault =
         (run, results, before) ->
-            results.forEach(t -> t.write(MemorySegment.ofArray(new byte[(int) t.spec().sizeBytes()])));
+            results.forEach(
+                t -> t.write(MemorySegment.ofArray(new byte[(int) t.spec().sizeBytes()])));
     try (FaultyDevice device = FaultyDevice.overCpu(fault)) {
       for (OpCase opCase : ContractSuite.cases(device)) {
         boolean zeros =

@@ -75,15 +75,13 @@ class ContractTest {
 
   @AfterAll
   static void closeDevices() {
-    OPEN.forEach(
-        (name, device) -> {
-          if (name.equals("emulated")) {
-            CudaEmulator.setOrder(Order.FIFO, 0);
-          }
-          long open = device.allocatedBytes();
-          device.close();
-          assertEquals(0, open, name + ": bytes that nobody freed");
-        });
+    OPEN.forEach((name, device) -> {
+      if (name.equals("emulated")) {
+        CudaEmulator.setOrder(Order.FIFO, 0);
+      }
+      device.close();
+      assertEquals(0, device.allocatedBytes(), name + ": bytes that nobody freed");
+    });
     OPEN.clear();
   }
 
@@ -220,10 +218,9 @@ class ContractTest {
     assertEquals(
         inBf16,
         ContractSuite.cases().stream()
-            .filter(
-                c ->
-                    c.op().check(c.inputs()).stream().anyMatch(s -> s.dtype() == DType.BF16)
-                        || c.dtype() == DType.BF16)
+            .filter(c ->
+                c.op().check(c.inputs()).stream().anyMatch(s -> s.dtype() == DType.BF16)
+                    || c.dtype() == DType.BF16)
             .map(c -> c.op().getClass())
             .collect(Collectors.toSet()));
   }

@@ -11,7 +11,12 @@ final class Categorical {
    * @param scratch at least {@code classes} long
    */
   static int draw(
-      float[] logits, int offset, int classes, double temperature, double uniform, double[] scratch) {
+      float[] logits,
+      int offset,
+      int classes,
+      double temperature,
+      double uniform,
+      double[] scratch) {
     double max = Double.NEGATIVE_INFINITY;
     for (int k = 0; k < classes; k++) {
       max = Math.max(max, logits[offset + k]);

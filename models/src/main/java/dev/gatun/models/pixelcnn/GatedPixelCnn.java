@@ -17,8 +17,9 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Gated PixelCNN for grey images: a vertical stack that sees the rows above, a horizontal stack that
- * sees the row to the left, no blind spot between them, and a softmax over the levels of each pixel.
+ * Gated PixelCNN for grey images: a vertical stack that sees the rows above, a horizontal stack
+ * that sees the row to the left, no blind spot between them, and a softmax over the levels of each
+ * pixel.
  *
  * <p>Letters: N images, H rows, W columns, C {@code filters}, K {@code levels}.
  *
@@ -87,7 +88,9 @@ public final class GatedPixelCnn implements Model {
     return config.levels;
   }
 
-  /** Rows up to and with the pixel's own: the stack's features are passed on one row further down. */
+  /**
+   * Rows up to and with the pixel's own: the stack's features are passed on one row further down.
+   */
   private static Taps vertical(int kernel) {
     return Taps.rectangle(-(kernel / 2), 0, -(kernel / 2), kernel / 2);
   }
@@ -134,8 +137,8 @@ public final class GatedPixelCnn implements Model {
    * The vertical stack.
    *
    * @param images [N,H,W,1] u8
-   * @return for each layer what it hands to the horizontal stack, [N,H,W,2C]: at row i a function of
-   *     the rows above i
+   * @return for each layer what it hands to the horizontal stack, [N,H,W,2C]: at row i a function
+   *     of the rows above i
    */
   public List<Value> verticalLinks(Graph g, Weights w, Value images, DType type) {
     List<Value> links = new ArrayList<>();
@@ -158,15 +161,14 @@ public final class GatedPixelCnn implements Model {
   }
 
   /**
-   * The horizontal stack and the head; works on any number of rows, each a function of its own row's
-   * pixels and links.
+   * The horizontal stack and the head; works on any number of rows, each a function of its own
+   * row's pixels and links.
    *
    * @param images [N,R,W,1] u8
    * @param links for each layer [N,R,W,2C]
    * @return logits [N,R,W,K] f32
    */
-  public Value horizontalLogits(
-      Graph g, Weights w, Value images, List<Value> links, DType type) {
+  public Value horizontalLogits(Graph g, Weights w, Value images, List<Value> links, DType type) {
     Value x = input(g, images, type);
     Value h = null;
     for (int l = 0; l < config.layers; l++) {
@@ -180,7 +182,10 @@ public final class GatedPixelCnn implements Model {
       Value gated = g.apply(new Gate(), features, links.get(l)); // (N, R, W, C)
       Value out =
           g.apply(
-              new Conv2d(Taps.point()), gated, w.get(layer + "out.weight"), w.get(layer + "out.bias"));
+              new Conv2d(Taps.point()),
+              gated,
+              w.get(layer + "out.weight"),
+              w.get(layer + "out.bias"));
       // no residual on the mask-A layer: its input is the pixel that is to be predicted
       h = l == 0 ? out : g.apply(new Add(), h, out);
     }
@@ -205,8 +210,7 @@ public final class GatedPixelCnn implements Model {
   @Override
   public Nats nats(Graph g, Weights w, Value images, DType type) {
     Value logits = logits(g, w, images, type);
-    List<Value> loss =
-        g.apply(new SoftmaxCrossEntropy(type), List.of(logits, images));
+    List<Value> loss = g.apply(new SoftmaxCrossEntropy(type), List.of(logits, images));
     return new Nats(loss.get(0), loss.get(1));
   }
 }

@@ -48,12 +48,10 @@ public final class PixelSampler implements Sampler {
         rowImages = own(Tensor.allocate(device, DType.U8, BATCH, 1, shape.width(), 1));
         Graph rowGraph = new Graph();
         List<Value> links =
-            model.verticalLinks(
-                rowGraph, bound(weights, rowGraph), rowGraph.bind(images), type);
+            model.verticalLinks(rowGraph, bound(weights, rowGraph), rowGraph.bind(images), type);
         List<Value> rowLinks = new ArrayList<>();
         for (Value link : links) {
-          Value selected =
-              rowGraph.apply(new SelectRow(), link, rowGraph.bind(row));
+          Value selected = rowGraph.apply(new SelectRow(), link, rowGraph.bind(row));
           Tensor kept = own(Tensor.allocate(device, selected.spec()));
           rowGraph.store(selected, kept);
           rowLinks.add(pixelGraph.bind(kept));
@@ -61,11 +59,7 @@ public final class PixelSampler implements Sampler {
         beginRow = own(rowGraph.compile(device));
         out =
             model.horizontalLogits(
-                pixelGraph,
-                bound(weights, pixelGraph),
-                pixelGraph.bind(rowImages),
-                rowLinks,
-                type);
+                pixelGraph, bound(weights, pixelGraph), pixelGraph.bind(rowImages), rowLinks, type);
       } else {
         rowImages = images;
         beginRow = null;
@@ -108,9 +102,11 @@ public final class PixelSampler implements Sampler {
       int base = first;
       byte[] drawn =
           sampleBatch(
-              first, seed, temperature, r -> progress.accept(base / BATCH * model.imageShape().height() + r));
-      System.arraycopy(
-          drawn, 0, all, first * size, Math.min(BATCH, count - first) * size);
+              first,
+              seed,
+              temperature,
+              r -> progress.accept(base / BATCH * model.imageShape().height() + r));
+      System.arraycopy(drawn, 0, all, first * size, Math.min(BATCH, count - first) * size);
     }
     return all;
   }

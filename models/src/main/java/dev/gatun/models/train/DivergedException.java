@@ -8,7 +8,10 @@ public final class DivergedException extends RuntimeException {
 
   public DivergedException(long step, double nats) {
     super(
-        "the loss became " + nats + " at step " + step
+        "the loss became "
+            + nats
+            + " at step "
+            + step
             + ": the last checkpoint is kept; resume with a smaller --lr, or with --dtype f32");
     this.step = step;
   }

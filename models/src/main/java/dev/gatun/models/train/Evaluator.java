@@ -24,8 +24,7 @@ public final class Evaluator implements AutoCloseable {
     this.model = model;
     Model.ImageShape shape = model.imageShape();
     images =
-        Tensor.allocate(
-            device, DType.U8, BATCH, shape.height(), shape.width(), shape.channels());
+        Tensor.allocate(device, DType.U8, BATCH, shape.height(), shape.width(), shape.channels());
     try {
       Graph graph = new Graph();
       perDimension =

@@ -17,8 +17,8 @@ import java.util.List;
  * A run on disk: {@code config.json}, {@code model.safetensors} (the averaged weights), {@code
  * state} (what a resume needs, safetensors too), {@code metrics.jsonl} and {@code samples/}.
  *
- * <p>Each file is replaced whole or not at all, and a resume reads {@code state} alone, so a process
- * may be killed at any moment: at worst {@code model.safetensors} is one checkpoint behind.
+ * <p>Each file is replaced whole or not at all, and a resume reads {@code state} alone, so a
+ * process may be killed at any moment: at worst {@code model.safetensors} is one checkpoint behind.
  */
 public final class RunFolder {
   private static final String CONFIG = "config.json";

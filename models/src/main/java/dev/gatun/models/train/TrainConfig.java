@@ -40,16 +40,7 @@ public record TrainConfig(
   /** The same with activations of another dtype. */
   public TrainConfig withDType(DType other) {
     return new TrainConfig(
-        batch,
-        learningRate,
-        warmupSteps,
-        decay,
-        beta1,
-        beta2,
-        clipNorm,
-        emaDecay,
-        other,
-        seed);
+        batch, learningRate, warmupSteps, decay, beta1, beta2, clipNorm, emaDecay, other, seed);
   }
 
   private static void require(boolean condition, String message) {

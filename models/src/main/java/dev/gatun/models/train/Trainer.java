@@ -60,8 +60,13 @@ public final class Trainer implements AutoCloseable {
     requireFits(model, data);
     if (data.count() < config.batch()) {
       throw new IllegalArgumentException(
-          "a batch of " + config.batch() + " needs as many images; " + data.name() + " has "
-              + data.count() + ": use a smaller --batch");
+          "a batch of "
+              + config.batch()
+              + " needs as many images; "
+              + data.name()
+              + " has "
+              + data.count()
+              + ": use a smaller --batch");
     }
     this.model = model;
     this.config = config;
@@ -102,7 +107,14 @@ public final class Trainer implements AutoCloseable {
     Model.ImageShape given = new Model.ImageShape(data.height(), data.width(), data.channels());
     if (!given.equals(shape)) {
       throw new IllegalArgumentException(
-          "the images of " + data.name() + " are " + given + ", " + model.name() + " is for " + shape
+          "the images of "
+              + data.name()
+              + " are "
+              + given
+              + ", "
+              + model.name()
+              + " is for "
+              + shape
               + ": choose other data, or train a model of that size");
     }
   }
@@ -220,8 +232,7 @@ public final class Trainer implements AutoCloseable {
     MemorySegment step = MemorySegment.ofArray(new byte[8]);
     optimizerStep.read(step);
     entries.add(new SafetensorsEntry("optimizer_step", DType.F64, optimizerStep.shape(), step));
-    Safetensors.write(
-        file, Map.of("model", model.name(), "steps", Long.toString(steps)), entries);
+    Safetensors.write(file, Map.of("model", model.name(), "steps", Long.toString(steps)), entries);
   }
 
   /**
@@ -232,7 +243,9 @@ public final class Trainer implements AutoCloseable {
   public void loadState(Path file) throws IOException {
     try (SafetensorsFile saved = SafetensorsFile.open(file)) {
       String count = saved.metadata().get("steps");
-      if (!model.name().equals(saved.metadata().get("model")) || count == null || !count.matches("\\d{1,15}")) {
+      if (!model.name().equals(saved.metadata().get("model"))
+          || count == null
+          || !count.matches("\\d{1,15}")) {
         throw new FormatException(
             file,
             "is not a training state of " + model.name(),

@@ -1,0 +1,27 @@
+package dev.gatun.bench;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import dev.gatun.engine.contract.ContractSuite;
+import org.junit.jupiter.api.Test;
+
+class SelftestCommandTest {
+  @Test
+  void everyCaseIsListed() {
+    Cli.Result result = Cli.run("selftest", "--device", "cpu", "--json").succeeds();
+    JsonNode json = result.json();
+    assertEquals(json.get("passed").asInt(), json.get("cases").size());
+    assertEquals(0, json.get("failed").asInt());
+    assertTrue(json.get("cases").size() > 50);
+    assertTrue(json.get("cases").size() <= ContractSuite.cases().size());
+    for (JsonNode one : json.get("cases")) {
+      assertTrue(one.get("passed").asBoolean());
+      assertTrue(one.get("share").asDouble() <= 1);
+      assertTrue(one.get("failure").isNull());
+      assertTrue(one.has("op") && one.has("dtype") && one.has("inputs") && one.has("order"));
+    }
+    assertTrue(result.err().contains("conv_taps"), result.err());
+  }
+}

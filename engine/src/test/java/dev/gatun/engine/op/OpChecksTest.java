@@ -1,0 +1,179 @@
+package dev.gatun.engine.op;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assertions.fail;
+
+import dev.gatun.engine.DType;
+import dev.gatun.engine.Device;
+import dev.gatun.engine.Devices;
+import dev.gatun.engine.Op;
+import dev.gatun.engine.Shape;
+import dev.gatun.engine.ShapeException;
+import dev.gatun.engine.Tensor;
+import dev.gatun.engine.TensorSpec;
+import dev.gatun.engine.contract.ContractSuite;
+import dev.gatun.engine.contract.OpCase;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+
+class OpChecksTest {
+  private static final DType F32 = DType.F32;
+
+  private static TensorSpec spec(DType type, int... dims) {
+    return TensorSpec.of(type, dims);
+  }
+
+  private static String refusal(Op op, TensorSpec... inputs) {
+    return assertThrows(ShapeException.class, () -> op.check(List.of(inputs))).getMessage();
+  }
+
+  @Test
+  void messagesNameTheOpWhatIsWrongAndEveryInput() {
+    assertEquals(
+        "group_norm: C=96 not divisible by groups=36"
+            + " (inputs [[2,32,32,96] bf16, [96] f32, [96] f32])",
+        refusal(
+            new GroupNorm(36, 1e-5f),
+            spec(DType.BF16, 2, 32, 32, 96),
+            spec(F32, 96),
+            spec(F32, 96)));
+    assertEquals(
+        "conv_taps: w is for C=4, x has C=3 (inputs [[1,8,8,3] f32, [9,4,5] f32])",
+        refusal(new Conv2d(Taps.square(3)), spec(F32, 1, 8, 8, 3), spec(F32, 9, 4, 5)));
+    assertEquals(
+        "conv_taps: T=8 but 9 taps (inputs [[1,8,8,3] f32, [8,3,5] f32])",
+        refusal(new Conv2d(Taps.square(3)), spec(F32, 1, 8, 8, 3), spec(F32, 8, 3, 5)));
+    assertEquals(
+        "add: both inputs must be alike (inputs [[2,3] f32, [2,3] bf16])",
+        refusal(new Add(), spec(F32, 2, 3), spec(DType.BF16, 2, 3)));
+    assertEquals(
+        "softmax_cross_entropy: targets must be 6 elements u8 (inputs [[2,3,5] f32, [5] u8])",
+        refusal(new SoftmaxCrossEntropy(null), spec(F32, 2, 3, 5), spec(DType.U8, 5)));
+    assertEquals(
+        "select_row: row must be [1] i32 (inputs [[1,2,3,4] f32, [1] f32])",
+        refusal(new SelectRow(), spec(F32, 1, 2, 3, 4), spec(F32, 1)));
+    assertEquals(
+        "relu: takes f32 or bf16 (inputs [[4] f64])", refusal(new Relu(), spec(DType.F64, 4)));
+    assertEquals("gate: takes 1 to 2 inputs (inputs [])", refusal(new Gate()));
+  }
+
+  @Test
+  void outputsOfValidInputs() {
+    assertEquals(
+        List.of(spec(F32, 2, 4, 3, 6)),
+        new Conv2d(Taps.square(3), 2, 3, null)
+            .check(List.of(spec(F32, 2, 7, 7, 5), spec(F32, 9, 5, 6))));
+    assertEquals(
+        List.of(spec(F32, 1, 8, 8, 4)),
+        new Conv2d(Taps.point(), 1, 1, F32)
+            .check(List.of(spec(DType.BF16, 1, 8, 8, 2), spec(F32, 1, 2, 4), spec(F32, 4))));
+    assertEquals(
+        List.of(spec(DType.BF16, 3, 5)), new Gate().check(List.of(spec(DType.BF16, 3, 10))));
+    assertEquals(
+        List.of(spec(DType.U8, 3, 1, 5, 2)),
+        new SelectRow().check(List.of(spec(DType.U8, 3, 7, 5, 2), spec(DType.I32, 1))));
+    assertEquals(
+        List.of(spec(F32, 1), spec(F32, 6), spec(F32, 6)),
+        new SoftmaxCrossEntropy(null)
+            .check(List.of(spec(DType.BF16, 2, 3, 5), spec(DType.U8, 2, 3, 1))));
+  }
+
+  /** One case of each op, one spec of it changed at a time: accepted or refused, never a crash. */
+  @Test
+  void whateverTheInputsAreACheckReturnsOrThrowsShapeException() {
+    Map<Class<?>, OpCase> cases = new LinkedHashMap<>();
+    ContractSuite.cases().forEach(c -> cases.putIfAbsent(c.op().getClass(), c));
+    Random random = new Random(1);
+    int refused = 0;
+    try (Device device = Devices.open("cpu")) {
+      for (OpCase opCase : cases.values()) {
+        for (int i = 0; i < 400; i++) {
+          List<TensorSpec> specs = mutated(opCase.inputs(), random);
+          try {
+            opCase.op().check(specs);
+          } catch (ShapeException e) {
+            refused++;
+            assertFalse(e.getMessage().isBlank());
+            assertEquals(1, e.getMessage().lines().count(), e.getMessage());
+            refusedBeforeAllocating(device, opCase.op(), specs);
+          } catch (RuntimeException e) {
+            fail(opCase.op() + " " + specs + ": " + e, e);
+          }
+        }
+      }
+      assertEquals(0, device.allocatedBytes());
+    }
+    assertTrue(refused > 1000, "only " + refused + " were refused");
+  }
+
+  private static void refusedBeforeAllocating(Device device, Op op, List<TensorSpec> specs) {
+    if (specs.stream().mapToLong(TensorSpec::sizeBytes).sum() > 1 << 20) {
+      return;
+    }
+    List<Tensor> inputs = new ArrayList<>();
+    specs.forEach(s -> inputs.add(Tensor.allocate(device, s)));
+    long before = device.allocatedBytes();
+    assertThrows(ShapeException.class, () -> device.apply(op, inputs.toArray(Tensor[]::new)));
+    assertEquals(before, device.allocatedBytes(), op + " allocated");
+    inputs.forEach(Tensor::close);
+  }
+
+  private static List<TensorSpec> mutated(List<TensorSpec> inputs, Random random) {
+    List<TensorSpec> specs = new ArrayList<>(inputs);
+    for (int n = 1 + random.nextInt(2); n > 0; n--) {
+      if (specs.isEmpty() || random.nextInt(12) == 0) {
+        specs.add(spec(F32, 2, 2));
+        continue;
+      }
+      int i = random.nextInt(specs.size());
+      int[] dims = specs.get(i).shape().toArray();
+      DType type = specs.get(i).dtype();
+      switch (random.nextInt(5)) {
+        case 0 -> specs.remove(i);
+        case 1 -> specs.set(i, new TensorSpec(Shape.of(dims), DType.values()[random.nextInt(5)]));
+        case 2 -> specs.set(i, spec(type, Arrays.copyOf(dims, random.nextInt(6))));
+        case 3 -> specs.set(i, spec(type));
+        default -> {
+          if (dims.length > 0) {
+            dims[random.nextInt(dims.length)] = random.nextInt(4) * random.nextInt(4);
+            specs.set(i, spec(type, dims));
+          }
+        }
+      }
+    }
+    return specs;
+  }
+
+  @Test
+  void attributesThatMakeNoSenseAreRefused() {
+    TensorSpec x = spec(F32, 1, 4, 4, 4);
+    TensorSpec w = spec(F32, 1, 4, 4);
+    refusal(new Conv2d(Taps.point(), 0, 1, null), x, w);
+    refusal(new Conv2d(Taps.point(), 1, -1, null), x, w);
+    refusal(new Conv2d(Taps.point(), 1, 1, DType.BF16), x, w);
+    refusal(new Conv2d(Taps.point(), 1, 1, DType.F64), x, w);
+    refusal(new GroupNorm(0, 1e-5f), x, spec(F32, 4), spec(F32, 4));
+    refusal(new GroupNorm(-2, 1e-5f), x, spec(F32, 4), spec(F32, 4));
+    refusal(new GroupNorm(2, 0f), x, spec(F32, 4), spec(F32, 4));
+    refusal(new GroupNorm(2, Float.NaN), x, spec(F32, 4), spec(F32, 4));
+    refusal(new NormalizePixels(1, F32), spec(DType.U8, 1, 2, 2, 1));
+    refusal(new NormalizePixels(257, F32), spec(DType.U8, 1, 2, 2, 1));
+    refusal(new NormalizePixels(2, DType.U8), spec(DType.U8, 1, 2, 2, 1));
+    refusal(new Fill(spec(DType.U8, 2), 1));
+    refusal(new SoftmaxCrossEntropy(null), spec(F32, 2, 257), spec(DType.U8, 2));
+    refusal(
+        new SoftmaxCrossEntropyBackward(DType.F64),
+        spec(F32, 2, 3),
+        spec(DType.U8, 2),
+        spec(F32, 2),
+        spec(F32, 1));
+  }
+}

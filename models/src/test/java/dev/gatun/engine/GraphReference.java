@@ -1,0 +1,87 @@
+package dev.gatun.engine;
+
+import dev.gatun.engine.contract.Reference;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.IdentityHashMap;
+import java.util.List;
+import java.util.Map;
+
+/** Evaluates the values of a graph in f64, plainly, through {@link Reference}; no device runs. */
+public final class GraphReference {
+  private final Map<Value, double[]> bound = new IdentityHashMap<>();
+  private final Map<Tensor, double[]> contents = new IdentityHashMap<>();
+
+  /** Gives a bound value elements of its own, in place of what its tensor holds. */
+  public GraphReference set(Value value, double... elements) {
+    if (elements.length != value.shape().elements()) {
+      throw new IllegalArgumentException(elements.length + " elements for " + value);
+    }
+    bound.put(value, elements);
+    return this;
+  }
+
+  /** The elements of a value, f64 throughout. */
+  public double[] evaluate(Value value) {
+    return evaluate(value, new HashMap<>());
+  }
+
+  /** The elements of several values; null for null. */
+  public List<double[]> evaluate(List<Value> values) {
+    Map<Graph.Node, List<double[]>> done = new HashMap<>();
+    List<double[]> all = new ArrayList<>();
+    values.forEach(value -> all.add(value == null ? null : evaluate(value, done)));
+    return all;
+  }
+
+  private double[] evaluate(Value value, Map<Graph.Node, List<double[]>> done) {
+    if (value.producer == null) {
+      double[] given = bound.get(value);
+      return given != null ? given : contents.computeIfAbsent(value.storage, Tensor::toDoubles);
+    }
+    Graph.Node node = value.producer;
+    List<double[]> outputs = done.get(node);
+    if (outputs == null) {
+      List<double[]> inputs = new ArrayList<>();
+      for (Value input : node.inputs()) {
+        inputs.add(evaluate(input, done));
+      }
+      outputs =
+          Reference.run(node.op(), node.inputs().stream().map(Value::spec).toList(), inputs)
+              .stream()
+              .map(Reference.Result::value)
+              .toList();
+      done.put(node, outputs);
+    }
+    return outputs.get(node.outputs().indexOf(value));
+  }
+
+  /**
+   * The largest difference between a gradient and the central difference of a one-element loss, as
+   * a share of the largest element of either; 0 is perfect. Both for {@code value}, which is bound.
+   *
+   * @param step of the difference, relative to each element or absolute where that is below 1
+   */
+  public double gradientError(
+      Value loss, Value value, double[] at, double[] gradient, double step) {
+    double worst = 0;
+    double size = 1e-9;
+    for (int i = 0; i < at.length; i++) {
+      double h = step * Math.max(1, Math.abs(at[i]));
+      double[] moved = at.clone();
+      moved[i] = at[i] + h;
+      double up = set(value, moved).evaluate(loss)[0];
+      moved = at.clone();
+      moved[i] = at[i] - h;
+      double down = set(value, moved).evaluate(loss)[0];
+      double slope = (up - down) / (2 * h);
+      worst = Math.max(worst, Math.abs(slope - gradient[i]));
+      if (Double.isNaN(slope - gradient[i])) {
+        return Double.NaN;
+      }
+      size = Math.max(size, Math.max(Math.abs(slope), Math.abs(gradient[i])));
+    }
+    set(value, at);
+    return worst / size;
+  }
+}
