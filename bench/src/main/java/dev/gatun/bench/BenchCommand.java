@@ -10,6 +10,7 @@ import java.nio.file.Path;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -23,8 +24,9 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "bench",
     description = {
-      "Measures: conv (a convolution through the engine against the bare oneDNN primitive),",
-      "train (speed of a training step, and whether memory stays flat), sample."
+      "Measures speed and memory.",
+      "conv: a convolution through the engine against the bare oneDNN primitive. train: a training",
+      "step, and whether memory stays flat over 2,000 of them. sample: drawing 64 images."
     })
 final class BenchCommand implements Callable<Integer> {
   private final Console console;
@@ -57,14 +59,8 @@ final class BenchCommand implements Callable<Integer> {
     try (Device opened = device.open(console)) {
       Map<String, Object> all = new LinkedHashMap<>();
       all.put("suite", suite);
-      all.put(
-          "command",
-          "gatun "
-              + String.join(
-                  " ",
-                  spec.commandLine().getParseResult() == null
-                      ? java.util.List.of(suite)
-                      : spec.root().commandLine().getParseResult().originalArgs()));
+      List<String> args = spec.root().commandLine().getParseResult().originalArgs();
+      all.put("command", "gatun " + String.join(" ", args));
       all.put("time", Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());
       all.put("device", opened.name());
       all.put("machine", opened.description());

@@ -9,6 +9,7 @@ import java.nio.file.SimpleFileVisitor;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.regex.Pattern;
 
 /** Gathers a Java runtime, the jars and the licences in a folder, and packs it. */
 final class Bundle {
@@ -137,7 +138,7 @@ final class Bundle {
     Path classes = Path.of(name.substring(name.indexOf('-') + 1), "target", "classes");
     for (Path entry : classPath) {
       String file = entry.getFileName().toString();
-      if (file.matches(java.util.regex.Pattern.quote(name) + "-\\d.*\\.jar")
+      if (file.matches(Pattern.quote(name) + "-\\d.*\\.jar")
           || name.startsWith("gatun-") && entry.endsWith(classes)) {
         return entry;
       }

@@ -15,10 +15,8 @@ import picocli.CommandLine.Command;
 @Command(
     name = "bundle",
     description = {
-      "Writes bench/target/gatun-"
-          + Models.VERSION
-          + "-linux-x86_64.tar.xz: everything with a Java",
-      "runtime of its own, whose bin/gatun runs where there is no Java."
+      "Packs everything, with a Java runtime, for machines without Java.",
+      "Writes bench/target/gatun-" + Models.VERSION + "-linux-x86_64.tar.xz; unpack, run bin/gatun."
     })
 final class BundleCommand implements Callable<Integer> {
   private final Console console;

@@ -18,6 +18,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
@@ -30,8 +31,9 @@ import picocli.CommandLine.Option;
 @Command(
     name = "demo",
     description = {
-      "Trains a gated PixelCNN on 9,000 images of clothes for a moment, scores 1,000 others,",
-      "and draws 64 new ones. Writes samples.png, loss.png, metrics.json and run/."
+      "Trains a small model on the images Gatun carries, scores it and draws with it.",
+      "9,000 images of clothes to train on, 1,000 others to score. Writes samples.png, loss.png,",
+      "metrics.json and the run folder run/."
     })
 final class DemoCommand implements Callable<Integer> {
   private static final String MODEL = "gated-pixelcnn";
@@ -164,7 +166,7 @@ final class DemoCommand implements Callable<Integer> {
     Files.copy(
         out.resolve("samples.png"),
         folder.samples().resolve(String.format("step-%06d.png", checkpoint.steps())),
-        java.nio.file.StandardCopyOption.REPLACE_EXISTING);
+        StandardCopyOption.REPLACE_EXISTING);
   }
 
   private void write(

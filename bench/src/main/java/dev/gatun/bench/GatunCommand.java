@@ -2,7 +2,10 @@ package dev.gatun.bench;
 
 import dev.gatun.models.Models;
 import java.io.PrintWriter;
+import java.util.LinkedHashMap;
+import java.util.Map;
 import java.util.concurrent.Callable;
+import java.util.function.Function;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -20,27 +23,43 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true,
     version = "gatun " + Models.VERSION)
 final class GatunCommand implements Callable<Integer> {
+  private static final Map<Class<?>, Function<Console, Object>> COMMANDS = new LinkedHashMap<>();
+
+  static {
+    COMMANDS.put(DemoCommand.class, DemoCommand::new);
+    COMMANDS.put(TrainCommand.class, TrainCommand::new);
+    COMMANDS.put(SampleCommand.class, SampleCommand::new);
+    COMMANDS.put(EvalCommand.class, EvalCommand::new);
+    COMMANDS.put(DataCommand.class, DataCommand::new);
+    COMMANDS.put(DevicesCommand.class, DevicesCommand::new);
+    COMMANDS.put(SelftestCommand.class, SelftestCommand::new);
+    COMMANDS.put(BenchCommand.class, BenchCommand::new);
+    COMMANDS.put(BundleCommand.class, BundleCommand::new);
+  }
+
   @Spec private CommandSpec spec;
 
   private GatunCommand() {}
 
-  static CommandLine commandLine(Console console) {
+  /** The command line that these arguments need: of all other commands it knows name and use. */
+  static CommandLine commandLine(Console console, String... args) {
     CommandLine line = new CommandLine(new GatunCommand());
-    line.addSubcommand(new DemoCommand(console));
-    line.addSubcommand(new TrainCommand(console));
-    line.addSubcommand(new SampleCommand(console));
-    line.addSubcommand(new EvalCommand(console));
-    line.addSubcommand(new DataCommand(console));
-    line.addSubcommand(new DevicesCommand(console));
-    line.addSubcommand(new SelftestCommand(console));
-    line.addSubcommand(new BenchCommand(console));
-    line.addSubcommand(new BundleCommand(console));
-    line.getSubcommands()
-        .values()
-        .forEach(sub -> sub.getCommandSpec().mixinStandardHelpOptions(true));
+    COMMANDS.forEach((type, command) -> {
+      Command annotation = type.getAnnotation(Command.class);
+      if (args.length > 0 && args[0].equals(annotation.name())) {
+        CommandLine sub = new CommandLine(command.apply(console));
+        sub.getCommandSpec().mixinStandardHelpOptions(true);
+        line.addSubcommand(sub);
+      } else {
+        // reading a command's options takes longer than all else that --help does
+        CommandSpec named = CommandSpec.create().name(annotation.name());
+        named.usageMessage().description(annotation.description());
+        line.addSubcommand(annotation.name(), named);
+      }
+    });
     line.setOut(new PrintWriter(console.out(), true));
     line.setErr(new PrintWriter(console.err(), true));
-    line.setParameterExceptionHandler((e, args) -> {
+    line.setParameterExceptionHandler((e, arguments) -> {
       String name = e.getCommandLine().getCommandSpec().qualifiedName();
       return Failures.report(
           new UsageException(e.getMessage() + "; see '" + name + " --help'", e), console);

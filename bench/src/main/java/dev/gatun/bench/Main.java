@@ -22,6 +22,6 @@ public final class Main {
    * @return the exit code: 0, 2 for a usage or input error, 130 after Ctrl-C, 1 for anything else
    */
   public static int run(String[] args, PrintStream out, PrintStream err) {
-    return GatunCommand.commandLine(new Console(out, err)).execute(args);
+    return GatunCommand.commandLine(new Console(out, err), args).execute(args);
   }
 }

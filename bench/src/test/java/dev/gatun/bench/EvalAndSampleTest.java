@@ -11,6 +11,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.BeforeAll;
@@ -147,10 +148,7 @@ class EvalAndSampleTest {
             "--set",
             "filters=9")
         .succeeds();
-    Files.copy(
-        wider.resolve("model.safetensors"),
-        model,
-        java.nio.file.StandardCopyOption.REPLACE_EXISTING);
+    Files.copy(wider.resolve("model.safetensors"), model, StandardCopyOption.REPLACE_EXISTING);
     Cli.run("sample", copy, "--out", png).fails(2, "another model");
     Cli.run("eval", copy, "--data", data).fails(2, "another model");
     assertFalse(Files.exists(png));

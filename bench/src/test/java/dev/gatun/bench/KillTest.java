@@ -3,6 +3,7 @@ package dev.gatun.bench;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.gatun.engine.io.SafetensorsFile;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -122,8 +123,7 @@ class KillTest {
     List<String> lines = Files.readAllLines(run.resolve("metrics.jsonl"));
     long last = 0;
     for (String line : lines) {
-      long step =
-          new com.fasterxml.jackson.databind.ObjectMapper().readTree(line).get("step").asLong();
+      long step = new ObjectMapper().readTree(line).get("step").asLong();
       assertTrue(step > last, line);
       last = step;
     }

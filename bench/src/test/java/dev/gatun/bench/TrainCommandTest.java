@@ -11,6 +11,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -159,7 +160,7 @@ class TrainCommandTest {
     Path cut = TestData.idx(folder.resolve("cut"), 50, 8, 8);
     Path images = cut.resolve("train-images-idx3-ubyte");
     byte[] bytes = Files.readAllBytes(images);
-    Files.write(images, java.util.Arrays.copyOf(bytes, bytes.length - 5));
+    Files.write(images, Arrays.copyOf(bytes, bytes.length - 5));
     Cli.run("train", "gated-pixelcnn", "--data", cut, "--out", folder.resolve("cut-run"))
         .fails(2, "train-images-idx3-ubyte");
   }
@@ -182,7 +183,7 @@ class TrainCommandTest {
     Path run = folder.resolve("damaged");
     tiny(run, "--steps", 2).succeeds();
     byte[] state = Files.readAllBytes(run.resolve("state"));
-    Files.write(run.resolve("state"), java.util.Arrays.copyOf(state, state.length / 2));
+    Files.write(run.resolve("state"), Arrays.copyOf(state, state.length / 2));
     tiny(run, "--resume", "--steps", 4).fails(2, "state");
     Files.write(run.resolve("state"), Files.readAllBytes(run.resolve("model.safetensors")));
     tiny(run, "--resume", "--steps", 4).fails(2, "state");

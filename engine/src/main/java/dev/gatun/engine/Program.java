@@ -45,13 +45,11 @@ public final class Program implements AutoCloseable {
         List<Tensor> outputs =
             node.outputs().stream().map(v -> place(v, memory, offsets, arena)).toList();
         Launch launch = device.prepare(node.op(), inputs, outputs);
-        List<Buffer> written = new ArrayList<>();
-        node.op().mutates().forEach(i -> written.add(inputs.get(i).buffer()));
+        node.op().mutates().forEach(i -> allWritten.add(inputs.get(i).buffer()));
         node.outputs().stream()
             .filter(v -> v.storage != null)
-            .forEach(v -> written.add(v.storage.buffer()));
-        allWritten.addAll(written);
-        launches.add(written.isEmpty() ? launch : touching(launch, List.copyOf(written)));
+            .forEach(v -> allWritten.add(v.storage.buffer()));
+        launches.add(launch);
       }
       Map<Value, Tensor> kept = new IdentityHashMap<>();
       keep.forEach(v -> kept.put(v, place(v, memory, offsets, arena)));
@@ -68,21 +66,6 @@ public final class Program implements AutoCloseable {
       Value value, Map<Value, Tensor> memory, Map<Value, Long> offsets, Buffer arena) {
     return memory.computeIfAbsent(
         value, v -> v.storage != null ? v.storage : Tensor.view(arena, offsets.get(v), v.spec));
-  }
-
-  private static Launch touching(Launch launch, List<Buffer> written) {
-    return new Launch() {
-      @Override
-      public void run() {
-        launch.run();
-        written.forEach(Buffer::touch);
-      }
-
-      @Override
-      public void close() {
-        launch.close();
-      }
-    };
   }
 
   /** Runs every launch in order; the results are there when it returns. */

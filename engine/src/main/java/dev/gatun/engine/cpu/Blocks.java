@@ -15,6 +15,11 @@ final class Blocks {
   final float[] wide = new float[2 * SIZE];
   final float[] wide2 = new float[2 * SIZE];
 
+  /** As many as the widest vector has lanes. */
+  final float[] lanes = new float[64];
+
+  final double[] wideLanes = new double[64];
+
   private Blocks() {}
 
   static Blocks own() {

@@ -7,6 +7,7 @@ import dev.gatun.engine.DType;
 import dev.gatun.engine.Launch;
 import dev.gatun.engine.Shape;
 import dev.gatun.engine.Tensor;
+import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Conv2dBackwardData;
 import dev.gatun.engine.op.Conv2dBackwardWeights;
@@ -26,6 +27,8 @@ import java.util.List;
  * layout (and rounded to x's dtype) when they have changed, not at every run.
  */
 final class CpuConvolution implements Launch {
+  private static final int NO_CELL = -1; // of a tap that reads nothing but zeros
+
   private final CpuDevice device;
   private final List<AutoCloseable> owned = new ArrayList<>();
   private final List<Runnable> steps = new ArrayList<>();
@@ -63,45 +66,96 @@ final class CpuConvolution implements Launch {
 
   /** The dense kernel that covers a list of taps. */
   private record Box(int top, int left, int height, int width, int stepH, int stepW, int[] cells) {
-    static Box of(Conv2d op) {
-      return of(op, Integer.MIN_VALUE);
+    static Box of(Conv2d op, Shape x, Shape y) {
+      return of(op, x, y, Integer.MIN_VALUE);
     }
 
     /**
-     * The box for a weight gradient in bf16: oneDNN's AMX form wants no more rows of padding than
-     * half the kernel has (else 30 ms where 4 would do), so rows of unused taps are added below.
+     * The box for a weight gradient in bf16: oneDNN's AMX form wants no more rows of padding than half
+     * the kernel has (else 30 ms where 4 would do), so rows of unused taps are added below.
      */
-    static Box roomy(Conv2d op) {
-      Box tight = of(op);
-      return tight.stepH == 1 ? of(op, -tight.top - 1) : tight;
+    static Box roomy(Conv2d op, Shape x, Shape y) {
+      Box tight = of(op, x, y);
+      return tight.stepH == 1 && -2 * tight.top <= x.dim(1)
+          ? of(op, x, y, -tight.top - 1)
+          : tight;
     }
 
-    private static Box of(Conv2d op, int leastBottom) {
+    private static Box of(Conv2d op, Shape x, Shape y, int leastBottom) {
       List<Taps.Tap> taps = op.taps().list();
-      int top = taps.stream().mapToInt(Taps.Tap::dy).min().orElseThrow();
-      int bottom = taps.stream().mapToInt(Taps.Tap::dy).max().orElseThrow();
-      int left = taps.stream().mapToInt(Taps.Tap::dx).min().orElseThrow();
-      int right = taps.stream().mapToInt(Taps.Tap::dx).max().orElseThrow();
-      // oneDNN takes no negative padding, so the box always holds the pixel itself
-      top = Math.min(top, 0);
-      left = Math.min(left, 0);
-      bottom = Math.max(Math.max(bottom, 0), leastBottom);
-      right = Math.max(right, 0);
-      int stepH = 0;
-      int stepW = 0;
-      for (Taps.Tap tap : taps) {
-        stepH = gcd(stepH, tap.dy() - top);
-        stepW = gcd(stepW, tap.dx() - left);
+      // oneDNN takes no negative padding, so the box always holds the pixel itself; taps that never
+      // meet the image stay out, since with them oneDNN has given wrong results
+      int top = 0;
+      int left = 0;
+      int bottom = Math.max(0, leastBottom);
+      int right = 0;
+      boolean[] live = new boolean[taps.size()];
+      for (int t = 0; t < live.length; t++) {
+        Taps.Tap tap = taps.get(t);
+        live[t] =
+            meets(tap.dy(), op.strideH(), x.dim(1), y.dim(1))
+                && meets(tap.dx(), op.strideW(), x.dim(2), y.dim(2));
+        if (live[t]) {
+          top = Math.min(top, tap.dy());
+          left = Math.min(left, tap.dx());
+          bottom = Math.max(bottom, tap.dy());
+          right = Math.max(right, tap.dx());
+        }
       }
-      stepH = Math.max(1, gcd(stepH, bottom - top));
-      stepW = Math.max(1, gcd(stepW, right - left));
-      int height = (bottom - top) / stepH + 1;
+      int stepH = bottom - top;
+      int stepW = right - left;
+      for (int t = 0; t < live.length; t++) {
+        if (live[t]) {
+          stepH = gcd(stepH, taps.get(t).dy() - top);
+          stepW = gcd(stepW, taps.get(t).dx() - left);
+        }
+      }
+      stepH = Math.max(1, stepH);
+      stepW = Math.max(1, stepW);
       int width = (right - left) / stepW + 1;
-      int[] cells = new int[taps.size()];
+      int[] cells = new int[live.length];
       for (int t = 0; t < cells.length; t++) {
-        cells[t] = (taps.get(t).dy() - top) / stepH * width + (taps.get(t).dx() - left) / stepW;
+        cells[t] =
+            live[t]
+                ? (taps.get(t).dy() - top) / stepH * width + (taps.get(t).dx() - left) / stepW
+                : NO_CELL;
       }
-      return new Box(top, left, height, width, stepH, stepW, cells);
+      return new Box(top, left, (bottom - top) / stepH + 1, width, stepH, stepW, cells);
+    }
+
+    /** Whether an offset takes any output position into 0..size-1. */
+    private static boolean meets(int offset, int stride, int size, int outputs) {
+      for (int i = 0; i < outputs; i++) {
+        int at = i * stride + offset;
+        if (at >= 0 && at < size) {
+          return true;
+        }
+      }
+      return false;
+    }
+
+    private int extentH() {
+      return (height - 1) * stepH + 1;
+    }
+
+    private int extentW() {
+      return (width - 1) * stepW + 1;
+    }
+
+    /** Where the kernel is larger than the image, oneDNN is handed an image padded by us. */
+    Frame frame(Conv2d op, Shape x, Shape y) {
+      if (extentH() <= x.dim(1) && extentW() <= x.dim(2)) {
+        return null;
+      }
+      return new Frame(
+          x,
+          Shape.of(
+              x.dim(0),
+              (y.dim(1) - 1) * op.strideH() + extentH(),
+              (y.dim(2) - 1) * op.strideW() + extentW(),
+              x.dim(3)),
+          top,
+          left);
     }
 
     private static int gcd(int a, int b) {
@@ -121,9 +175,11 @@ final class CpuConvolution implements Launch {
       return true;
     }
 
-    ConvGeometry geometry(Conv2d op, Shape x, Shape y) {
-      int bottom = top + (height - 1) * stepH;
-      int right = left + (width - 1) * stepW;
+    ConvGeometry geometry(Conv2d op, Shape x, Shape y, Frame frame) {
+      if (frame != null) {
+        return new ConvGeometry(
+            op.strideH(), op.strideW(), stepH - 1, stepW - 1, 0, 0, 0, 0);
+      }
       return new ConvGeometry(
           op.strideH(),
           op.strideW(),
@@ -131,17 +187,58 @@ final class CpuConvolution implements Launch {
           stepW - 1,
           -top,
           -left,
-          (y.dim(1) - 1) * op.strideH() + bottom - (x.dim(1) - 1),
-          (y.dim(2) - 1) * op.strideW() + right - (x.dim(2) - 1));
+          (y.dim(1) - 1) * op.strideH() + top + extentH() - x.dim(1),
+          (y.dim(2) - 1) * op.strideW() + left + extentW() - x.dim(2));
     }
+  }
+
+  /** An image with its padding around it: pixel (0,0) of the frame is (top,left) of the image. */
+  private record Frame(Shape image, Shape framed, int top, int left) {
+    interface Row {
+      /** Elements of the image's row and of the frame's that lie on each other. */
+      void at(long imageOffset, long framedOffset, int elements);
+    }
+
+    void forEachRow(Row row) {
+      int channels = image.dim(3);
+      int firstColumn = Math.max(0, left);
+      int columns = Math.min(image.dim(2), left + framed.dim(2)) - firstColumn;
+      for (int n = 0; n < image.dim(0); n++) {
+        for (int i = Math.max(0, top); i < Math.min(image.dim(1), top + framed.dim(1)); i++) {
+          long own = ((long) n * image.dim(1) + i) * image.dim(2) + firstColumn;
+          long other =
+              ((long) n * framed.dim(1) + i - top) * framed.dim(2) + firstColumn - left;
+          row.at(own * channels, other * channels, columns * channels);
+        }
+      }
+    }
+  }
+
+  /** The tensor itself, or the framed copy of it that is renewed before the primitive runs. */
+  private Tensor framed(Tensor x, Frame frame) {
+    if (frame == null) {
+      return x;
+    }
+    Tensor padded = own(Tensor.allocate(device, new TensorSpec(frame.framed, x.dtype())));
+    MemorySegment from = device.segment(x);
+    MemorySegment to = device.segment(padded);
+    int size = x.dtype().bytes();
+    steps.add(
+        () ->
+            frame.forEachRow(
+                (a, b, n) ->
+                    MemorySegment.copy(from, a * size, to, b * size, (long) n * size)));
+    return padded;
   }
 
   private void planForward(Conv2d op, List<Tensor> in, Tensor y) {
     Tensor x = in.get(0);
     Tensor w = in.get(1);
     Tensor bias = in.size() > 2 ? in.get(2) : null;
-    Box box = Box.of(op);
-    DnnlDesc xDesc = image(x);
+    Box box = Box.of(op, x.shape(), y.shape());
+    Frame frame = box.frame(op, x.shape(), y.shape());
+    Tensor source = framed(x, frame);
+    DnnlDesc xDesc = image(source);
     DnnlDesc yDesc = image(y);
     DnnlDesc biasDesc = bias == null ? null : own(DnnlDesc.dense(dnnl_f32(), bias.elements()));
     DnnlPrimitive conv =
@@ -153,11 +250,11 @@ final class CpuConvolution implements Launch {
                 weightsAny(box, w.shape(), x.dtype()),
                 biasDesc,
                 yDesc,
-                box.geometry(op, x.shape(), y.shape()),
+                box.geometry(op, x.shape(), y.shape(), frame),
                 null));
     DnnlDesc packedDesc = own(conv.chosen(dnnl_query_weights_md()));
     long packed = packWeights(box, w, packedDesc);
-    conv.bind(DNNL_ARG_SRC_0(), xDesc, x.address());
+    conv.bind(DNNL_ARG_SRC_0(), xDesc, source.address());
     conv.bind(DNNL_ARG_WEIGHTS_0(), packedDesc, packed);
     if (bias != null) {
       conv.bind(DNNL_ARG_BIAS(), biasDesc, bias.address());
@@ -169,9 +266,14 @@ final class CpuConvolution implements Launch {
   private void planBackwardData(Conv2dBackwardData op, List<Tensor> in, Tensor dx) {
     Tensor w = in.get(0);
     Tensor dy = in.get(1);
-    Box box = Box.of(op.forward());
-    ConvGeometry geometry = box.geometry(op.forward(), dx.shape(), dy.shape());
-    DnnlDesc dxDesc = image(dx);
+    Box box = Box.of(op.forward(), dx.shape(), dy.shape());
+    Frame frame = box.frame(op.forward(), dx.shape(), dy.shape());
+    ConvGeometry geometry = box.geometry(op.forward(), dx.shape(), dy.shape(), frame);
+    Tensor target =
+        frame == null
+            ? dx
+            : own(Tensor.allocate(device, new TensorSpec(frame.framed, dx.dtype())));
+    DnnlDesc dxDesc = image(target);
     DnnlDesc dyDesc = image(dy);
     DnnlDesc any = weightsAny(box, w.shape(), dy.dtype());
     try (DnnlPrimitive hint =
@@ -184,8 +286,20 @@ final class CpuConvolution implements Launch {
       long packed = packWeights(box, w, packedDesc);
       conv.bind(DNNL_ARG_DIFF_DST_0(), dyDesc, dy.address());
       conv.bind(DNNL_ARG_WEIGHTS_0(), packedDesc, packed);
-      conv.bind(DNNL_ARG_DIFF_SRC_0(), dxDesc, dx.address());
+      conv.bind(DNNL_ARG_DIFF_SRC_0(), dxDesc, target.address());
       addStep(conv);
+      if (frame != null) {
+        MemorySegment from = device.segment(target);
+        MemorySegment to = device.segment(dx);
+        int size = dx.dtype().bytes();
+        steps.add(
+            () -> {
+              to.fill((byte) 0); // pixels beyond the last stride are in no frame
+              frame.forEachRow(
+                  (a, b, n) ->
+                      MemorySegment.copy(from, b * size, to, a * size, (long) n * size));
+            });
+      }
     }
   }
 
@@ -193,9 +307,14 @@ final class CpuConvolution implements Launch {
     Tensor x = in.get(0);
     Tensor dy = in.get(1);
     Tensor dw = out.get(0);
-    Box box = x.dtype() == DType.BF16 ? Box.roomy(op.forward()) : Box.of(op.forward());
-    ConvGeometry geometry = box.geometry(op.forward(), x.shape(), dy.shape());
-    DnnlDesc xDesc = image(x);
+    Box box =
+        x.dtype() == DType.BF16
+            ? Box.roomy(op.forward(), x.shape(), dy.shape())
+            : Box.of(op.forward(), x.shape(), dy.shape());
+    Frame frame = box.frame(op.forward(), x.shape(), dy.shape());
+    ConvGeometry geometry = box.geometry(op.forward(), x.shape(), dy.shape(), frame);
+    Tensor source = framed(x, frame);
+    DnnlDesc xDesc = image(source);
     DnnlDesc dyDesc = image(dy);
     DnnlDesc dbiasDesc = op.bias() ? own(DnnlDesc.dense(dnnl_f32(), out.get(1).elements())) : null;
     try (DnnlPrimitive hint =
@@ -221,7 +340,7 @@ final class CpuConvolution implements Launch {
                   null));
       DnnlDesc packedDesc = own(conv.chosen(dnnl_query_diff_weights_md()));
       Buffer packed = own(device.allocate(packedDesc.sizeBytes()));
-      conv.bind(DNNL_ARG_SRC_0(), xDesc, x.address());
+      conv.bind(DNNL_ARG_SRC_0(), xDesc, source.address());
       conv.bind(DNNL_ARG_DIFF_DST_0(), dyDesc, dy.address());
       conv.bind(DNNL_ARG_DIFF_WEIGHTS_0(), packedDesc, packed.address());
       if (op.bias()) {
@@ -252,7 +371,10 @@ final class CpuConvolution implements Launch {
       if (now != version[0]) {
         if (dense != source) {
           for (int t = 0; t < taps; t++) {
-            MemorySegment.copy(source, t * cellBytes, dense, box.cells[t] * cellBytes, cellBytes);
+            if (box.cells[t] != NO_CELL) {
+              MemorySegment.copy(
+                  source, t * cellBytes, dense, box.cells[t] * cellBytes, cellBytes);
+            }
           }
         }
         reorder.execute();
@@ -277,7 +399,11 @@ final class CpuConvolution implements Launch {
     if (dense != target) {
       steps.add(() -> {
         for (int t = 0; t < taps; t++) {
-          MemorySegment.copy(dense, box.cells[t] * cellBytes, target, t * cellBytes, cellBytes);
+          if (box.cells[t] == NO_CELL) {
+            target.asSlice(t * cellBytes, cellBytes).fill((byte) 0);
+          } else {
+            MemorySegment.copy(dense, box.cells[t] * cellBytes, target, t * cellBytes, cellBytes);
+          }
         }
       });
     }

@@ -17,11 +17,15 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.RejectedExecutionException;
 
 /**
  * The host processor.
@@ -173,11 +177,18 @@ public final class CpuDevice extends Device {
     }
     Launch plain = submit(() -> CpuOps.prepare(this, op, inputs, outputs));
     Launch inner = profile == null ? plain : profile.timed(op.name(), plain);
+    Set<Buffer> written = new HashSet<>();
+    outputs.forEach(output -> written.add(output.buffer()));
+    op.mutates().forEach(i -> written.add(inputs.get(i).buffer()));
+    Buffer[] touched = written.toArray(Buffer[]::new);
     return new Launch() {
       @Override
       public void run() {
         submit(() -> {
           inner.run();
+          for (Buffer buffer : touched) {
+            buffer.touch();
+          }
           return null;
         });
       }
@@ -215,20 +226,39 @@ public final class CpuDevice extends Device {
     };
   }
 
-  /** Runs a task on the device's thread and waits for it. */
+  /**
+   * Runs a task on the device's thread and waits for it. An interrupt does not cut the wait short,
+   * since the caller may free what the task uses; it is kept for the caller to see.
+   */
   <T> T submit(Callable<T> task) {
-    try {
-      if (Thread.currentThread() == thread) {
+    if (Thread.currentThread() == thread) {
+      try {
         return task.call();
+      } catch (Exception e) {
+        throw rethrow(e);
       }
-      return executor.submit(task).get();
+    }
+    Future<T> result;
+    try {
+      result = executor.submit(task);
+    } catch (RejectedExecutionException e) {
+      throw new DeviceException("cpu: this device was closed", e);
+    }
+    boolean interrupted = false;
+    try {
+      while (true) {
+        try {
+          return result.get();
+        } catch (InterruptedException e) {
+          interrupted = true;
+        }
+      }
     } catch (ExecutionException e) {
       throw rethrow(e.getCause());
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      throw new DeviceException("interrupted while waiting for cpu", e);
-    } catch (Exception e) {
-      throw rethrow(e);
+    } finally {
+      if (interrupted) {
+        Thread.currentThread().interrupt();
+      }
     }
   }
 
@@ -258,7 +288,10 @@ public final class CpuDevice extends Device {
   }
 
   @Override
-  public void close() {
+  public synchronized void close() {
+    if (executor.isShutdown()) {
+      return;
+    }
     submit(() -> {
       scratchpad.close();
       dnnl.close();

@@ -108,7 +108,14 @@ final class VectorLoops implements Loops {
     for (; i <= n - L; i += L) {
       sum = sum.add(exp(FloatVector.fromArray(F, x, at + i).sub(shift)));
     }
-    return sum.reduceLanes(VectorOperators.ADD) + SCALAR.expSum(x, at + i, n - i, shift);
+    float[] lanes = Blocks.own().lanes;
+    sum.intoArray(lanes, 0);
+    double total = SCALAR.expSum(x, at + i, n - i, shift);
+    // not reduceLanes: its order may change when the loop is compiled, and with it the last bits
+    for (int lane = 0; lane < L; lane++) {
+      total += lanes[lane];
+    }
+    return total;
   }
 
   @Override
@@ -130,6 +137,12 @@ final class VectorLoops implements Loops {
               FloatVector.fromArray(HALF, x, at + i).convertShape(VectorOperators.F2D, D, 0);
       sum = v.fma(v, sum);
     }
-    return sum.reduceLanes(VectorOperators.ADD) + SCALAR.squaredNorm(x, at + i, n - i);
+    double[] lanes = Blocks.own().wideLanes;
+    sum.intoArray(lanes, 0);
+    double total = SCALAR.squaredNorm(x, at + i, n - i);
+    for (int lane = 0; lane < D.length(); lane++) {
+      total += lanes[lane];
+    }
+    return total;
   }
 }

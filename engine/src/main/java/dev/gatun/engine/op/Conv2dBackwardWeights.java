@@ -22,6 +22,7 @@ public record Conv2dBackwardWeights(Conv2d forward, boolean bias) implements Op 
     requireCount(in, 2, 2);
     TensorSpec x = in.get(0);
     TensorSpec dy = in.get(1);
+    require(x.shape().rank() == 4, in, "x must be [N,H,W,C]");
     require(dy.shape().rank() == 4, in, "dy must be [N,OH,OW,K]");
     int filters = dy.shape().dim(3);
     TensorSpec w = TensorSpec.of(DType.F32, forward.taps().count(), x.shape().dim(-1), filters);

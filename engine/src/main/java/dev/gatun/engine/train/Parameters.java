@@ -150,6 +150,14 @@ public final class Parameters implements AutoCloseable {
             "it is a checkpoint of another model, or of another configuration");
       }
     }
+    for (String name : file.entries().keySet()) {
+      if (name.startsWith(prefix) && !views.containsKey(name.substring(prefix.length()))) {
+        throw new FormatException(
+            path,
+            "has a tensor '" + name + "' that the model does not",
+            "it is a checkpoint of another model, or of another configuration");
+      }
+    }
   }
 
   /** The shape of the flat arena. */

@@ -17,6 +17,9 @@ final class Categorical {
       double temperature,
       double uniform,
       double[] scratch) {
+    if (!(temperature > 0)) {
+      throw new IllegalArgumentException("temperature must be positive, not " + temperature);
+    }
     double max = Double.NEGATIVE_INFINITY;
     for (int k = 0; k < classes; k++) {
       max = Math.max(max, logits[offset + k]);

@@ -98,15 +98,13 @@ public final class PixelSampler implements Sampler {
   public byte[] sample(int count, long seed, double temperature, IntConsumer progress) {
     int size = model.imageShape().dimensions();
     byte[] all = new byte[count * size];
+    int height = model.imageShape().height();
     for (int first = 0; first < count; first += BATCH) {
-      int base = first;
+      int done = first * height;
+      int here = Math.min(BATCH, count - first);
       byte[] drawn =
-          sampleBatch(
-              first,
-              seed,
-              temperature,
-              r -> progress.accept(base / BATCH * model.imageShape().height() + r));
-      System.arraycopy(drawn, 0, all, first * size, Math.min(BATCH, count - first) * size);
+          sampleBatch(first, seed, temperature, r -> progress.accept(done + r * here));
+      System.arraycopy(drawn, 0, all, first * size, here * size);
     }
     return all;
   }

@@ -14,6 +14,7 @@ import dev.gatun.models.Models;
 import dev.gatun.models.Models.Preset;
 import dev.gatun.models.Records;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 
@@ -78,8 +79,7 @@ public record RunConfig(
     all.set("config", Records.toJson(model.config()));
     all.set("training", training);
     all.set("data", Records.toJson(data));
-    AtomicFile.write(
-        file, (all.toPrettyString() + "\n").getBytes(java.nio.charset.StandardCharsets.UTF_8));
+    AtomicFile.write(file, (all.toPrettyString() + "\n").getBytes(StandardCharsets.UTF_8));
   }
 
   /**

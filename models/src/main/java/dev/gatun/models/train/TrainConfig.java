@@ -29,7 +29,9 @@ public record TrainConfig(
     long seed) {
   public TrainConfig {
     require(batch > 0, "batch must be positive, not " + batch);
-    require(learningRate > 0, "learningRate must be positive, not " + learningRate);
+    require(
+        learningRate > 0 && learningRate < Double.POSITIVE_INFINITY,
+        "learningRate must be positive and finite, not " + learningRate);
     require(warmupSteps >= 0, "warmupSteps must not be negative");
     require(decay > 0 && decay <= 1, "decay must be in (0,1]");
     require(beta1 >= 0 && beta1 < 1 && beta2 >= 0 && beta2 < 1, "beta1, beta2 must be in [0,1)");

@@ -216,14 +216,34 @@ public final class Trainer implements AutoCloseable {
     return program.arenaBytes();
   }
 
-  /** Writes the averaged weights as a checkpoint, atomically. */
+  /** A step's loss is that of the weights before it: the update itself may have gone astray. */
+  private void requireFinite(Parameters parameters) {
+    for (float value : parameters.flat().toFloats()) {
+      if (!Float.isFinite(value)) {
+        throw new DivergedException(steps, value);
+      }
+    }
+  }
+
+  /**
+   * Writes the averaged weights as a checkpoint, atomically.
+   *
+   * @throws DivergedException if they are not finite; the file is as it was
+   */
   public void saveModel(Path file) throws IOException {
+    requireFinite(ema);
     Safetensors.write(
         file, Map.of("model", model.name(), "steps", Long.toString(steps)), ema.entries(""));
   }
 
-  /** Writes everything that a resumed run needs, atomically. */
+  /**
+   * Writes everything that a resumed run needs, atomically.
+   *
+   * @throws DivergedException if the weights are not finite; the file is as it was
+   */
   public void saveState(Path file) throws IOException {
+    requireFinite(weights);
+    requireFinite(ema);
     List<SafetensorsEntry> entries = new ArrayList<>();
     entries.addAll(weights.entries("weights."));
     entries.addAll(firstMoment.entries("first_moment."));

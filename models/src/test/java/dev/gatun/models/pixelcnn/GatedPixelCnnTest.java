@@ -166,6 +166,110 @@ class GatedPixelCnnTest {
     }
   }
 
+  /** The paper's two stacks in plain loops, f64, one image: nothing shared but the weights. */
+  private static final class Plain {
+    final GatedPixelCnn.Config k;
+    final Parameters weights;
+
+    Plain(GatedPixelCnn model, Parameters weights) {
+      this.k = model.config();
+      this.weights = weights;
+    }
+
+    /** y at (r,c) from x at rows r+top..r+bottom, columns c+left..c+right; [H][W][filters]. */
+    double[][][] conv(
+        double[][][] x, String name, boolean bias, int top, int bottom, int left, int right) {
+      double[] w = weights.get(name + ".weight").toDoubles();
+      int filters = weights.get(name + ".weight").shape().dim(2);
+      double[][][] y = new double[k.height()][k.width()][filters];
+      for (int r = 0; r < k.height(); r++) {
+        for (int c = 0; c < k.width(); c++) {
+          if (bias) {
+            y[r][c] = weights.get(name + ".bias").toDoubles();
+          }
+          int at = 0;
+          for (int dr = top; dr <= bottom; dr++) {
+            for (int dc = left; dc <= right; dc++) {
+              int row = r + dr;
+              int column = c + dc;
+              boolean inside = row >= 0 && row < k.height() && column >= 0 && column < k.width();
+              for (int i = 0; i < x[0][0].length; i++) {
+                for (int f = 0; f < filters; f++) {
+                  y[r][c][f] += inside ? x[row][column][i] * w[at + f] : 0;
+                }
+                at += filters;
+              }
+            }
+          }
+        }
+      }
+      return y;
+    }
+
+    interface Element {
+      double at(int r, int c, int f);
+    }
+
+    double[][][] each(int filters, Element element) {
+      double[][][] y = new double[k.height()][k.width()][filters];
+      for (int r = 0; r < k.height(); r++) {
+        for (int c = 0; c < k.width(); c++) {
+          for (int f = 0; f < filters; f++) {
+            y[r][c][f] = element.at(r, c, f);
+          }
+        }
+      }
+      return y;
+    }
+
+    double[][][] gate(double[][][] x) {
+      int n = k.filters();
+      return each(n, (r, c, f) -> Math.tanh(x[r][c][f]) / (1 + Math.exp(-x[r][c][n + f])));
+    }
+
+    double[][][] relu(double[][][] x) {
+      return each(x[0][0].length, (r, c, f) -> Math.max(0, x[r][c][f]));
+    }
+
+    double[][][] logits(byte[] image) {
+      double[][][] v =
+          each(2, (r, c, f) -> f == 1 ? 1 : 2.0 * image[r * k.width() + c] / (k.levels() - 1) - 1);
+      double[][][] h = v;
+      for (int l = 0; l < k.layers(); l++) {
+        int n = (l == 0 ? k.firstKernel() : k.kernel()) / 2;
+        String layer = "layers." + l + ".";
+        double[][][] vertical = conv(v, layer + "vertical", true, -n, 0, -n, n);
+        double[][][] link = conv(vertical, layer + "link", false, 0, 0, 0, 0);
+        double[][][] horizontal = conv(h, layer + "horizontal", true, 0, 0, -n, l == 0 ? -1 : 0);
+        // the vertical stack at the row above, before its gate
+        double[][][] sum =
+            each(
+                2 * k.filters(),
+                (r, c, f) -> horizontal[r][c][f] + (r == 0 ? 0 : link[r - 1][c][f]));
+        double[][][] out = conv(gate(sum), layer + "out", true, 0, 0, 0, 0);
+        double[][][] before = h;
+        h = l == 0 ? out : each(k.filters(), (r, c, f) -> before[r][c][f] + out[r][c][f]);
+        v = gate(vertical);
+      }
+      double[][][] head = conv(relu(h), "head.0", true, 0, 0, 0, 0);
+      return conv(relu(head), "head.1", true, 0, 0, 0, 0);
+    }
+  }
+
+  @Test
+  void logitsAreThoseOfThePaperInPlainLoops() {
+    GatedPixelCnn model = Nets.net(6, 5, 4, 3, 5, 8);
+    byte[] image = Nets.images(model, 1, 13);
+    try (Parameters weights = Nets.weights(device, model, 14)) {
+      float[] actual = Nets.logits(device, model, weights, image);
+      double[][][] expected = new Plain(model, weights).logits(image);
+      for (int i = 0; i < actual.length; i++) {
+        double e = expected[i / 4 / 5][i / 4 % 5][i % 4];
+        assertEquals(e, actual[i], 1e-4 * Math.max(1, Math.abs(e)), "element " + i);
+      }
+    }
+  }
+
   @Test
   void gradientsOfTheWholeNetworkAreThoseOfFiniteDifferences() {
     GatedPixelCnn model = new GatedPixelCnn(new GatedPixelCnn.Config(3, 4, 3, 2, 2, 3, 3, 3));

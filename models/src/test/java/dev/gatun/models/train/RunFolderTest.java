@@ -18,6 +18,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
@@ -86,7 +87,7 @@ class RunFolderTest {
   }
 
   private static Object boxed(float[] values) {
-    return java.util.Arrays.toString(values);
+    return Arrays.toString(values);
   }
 
   @Test
