@@ -58,6 +58,13 @@ public final class Contract {
           }
           share = Math.max(share, used);
         }
+        for (int i = 0; i < inputs.size(); i++) {
+          if (!opCase.op().mutates().contains(i)
+              && !Arrays.equals(values.get(i), inputs.get(i).toDoubles())) {
+            return new Outcome(
+                opCase, Double.NaN, opCase + ": input " + i + " was written to, and should not be");
+          }
+        }
         List<byte[]> second = run(launch, inputs, values, outputs, results);
         for (int r = 0; r < results.size(); r++) {
           if (!Arrays.equals(first.get(r), second.get(r))) {

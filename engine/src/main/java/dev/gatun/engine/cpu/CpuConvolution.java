@@ -71,14 +71,12 @@ final class CpuConvolution implements Launch {
     }
 
     /**
-     * The box for a weight gradient in bf16: oneDNN's AMX form wants no more rows of padding than half
-     * the kernel has (else 30 ms where 4 would do), so rows of unused taps are added below.
+     * The box for a weight gradient in bf16: oneDNN's AMX form wants no more rows of padding than
+     * half the kernel has (else 30 ms where 4 would do), so rows of unused taps are added below.
      */
     static Box roomy(Conv2d op, Shape x, Shape y) {
       Box tight = of(op, x, y);
-      return tight.stepH == 1 && -2 * tight.top <= x.dim(1)
-          ? of(op, x, y, -tight.top - 1)
-          : tight;
+      return tight.stepH == 1 && -2 * tight.top <= x.dim(1) ? of(op, x, y, -tight.top - 1) : tight;
     }
 
     private static Box of(Conv2d op, Shape x, Shape y, int leastBottom) {
@@ -177,8 +175,7 @@ final class CpuConvolution implements Launch {
 
     ConvGeometry geometry(Conv2d op, Shape x, Shape y, Frame frame) {
       if (frame != null) {
-        return new ConvGeometry(
-            op.strideH(), op.strideW(), stepH - 1, stepW - 1, 0, 0, 0, 0);
+        return new ConvGeometry(op.strideH(), op.strideW(), stepH - 1, stepW - 1, 0, 0, 0, 0);
       }
       return new ConvGeometry(
           op.strideH(),
@@ -206,8 +203,7 @@ final class CpuConvolution implements Launch {
       for (int n = 0; n < image.dim(0); n++) {
         for (int i = Math.max(0, top); i < Math.min(image.dim(1), top + framed.dim(1)); i++) {
           long own = ((long) n * image.dim(1) + i) * image.dim(2) + firstColumn;
-          long other =
-              ((long) n * framed.dim(1) + i - top) * framed.dim(2) + firstColumn - left;
+          long other = ((long) n * framed.dim(1) + i - top) * framed.dim(2) + firstColumn - left;
           row.at(own * channels, other * channels, columns * channels);
         }
       }
@@ -223,11 +219,9 @@ final class CpuConvolution implements Launch {
     MemorySegment from = device.segment(x);
     MemorySegment to = device.segment(padded);
     int size = x.dtype().bytes();
-    steps.add(
-        () ->
-            frame.forEachRow(
-                (a, b, n) ->
-                    MemorySegment.copy(from, a * size, to, b * size, (long) n * size)));
+    steps.add(() ->
+        frame.forEachRow(
+            (a, b, n) -> MemorySegment.copy(from, a * size, to, b * size, (long) n * size)));
     return padded;
   }
 
@@ -270,9 +264,7 @@ final class CpuConvolution implements Launch {
     Frame frame = box.frame(op.forward(), dx.shape(), dy.shape());
     ConvGeometry geometry = box.geometry(op.forward(), dx.shape(), dy.shape(), frame);
     Tensor target =
-        frame == null
-            ? dx
-            : own(Tensor.allocate(device, new TensorSpec(frame.framed, dx.dtype())));
+        frame == null ? dx : own(Tensor.allocate(device, new TensorSpec(frame.framed, dx.dtype())));
     DnnlDesc dxDesc = image(target);
     DnnlDesc dyDesc = image(dy);
     DnnlDesc any = weightsAny(box, w.shape(), dy.dtype());
@@ -292,13 +284,11 @@ final class CpuConvolution implements Launch {
         MemorySegment from = device.segment(target);
         MemorySegment to = device.segment(dx);
         int size = dx.dtype().bytes();
-        steps.add(
-            () -> {
-              to.fill((byte) 0); // pixels beyond the last stride are in no frame
-              frame.forEachRow(
-                  (a, b, n) ->
-                      MemorySegment.copy(from, b * size, to, a * size, (long) n * size));
-            });
+        steps.add(() -> {
+          to.fill((byte) 0); // pixels beyond the last stride are in no frame
+          frame.forEachRow(
+              (a, b, n) -> MemorySegment.copy(from, b * size, to, a * size, (long) n * size));
+        });
       }
     }
   }
@@ -372,8 +362,7 @@ final class CpuConvolution implements Launch {
         if (dense != source) {
           for (int t = 0; t < taps; t++) {
             if (box.cells[t] != NO_CELL) {
-              MemorySegment.copy(
-                  source, t * cellBytes, dense, box.cells[t] * cellBytes, cellBytes);
+              MemorySegment.copy(source, t * cellBytes, dense, box.cells[t] * cellBytes, cellBytes);
             }
           }
         }

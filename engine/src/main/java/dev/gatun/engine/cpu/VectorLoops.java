@@ -82,7 +82,9 @@ final class VectorLoops implements Loops {
     return Math.max(max.reduceLanes(VectorOperators.MAX), SCALAR.max(x, at + i, n - i));
   }
 
-  /** exp within 2 ulp: 2^n times a polynomial of degree 6 on [-ln2/2, ln2/2]; Cephes' constants. */
+  /**
+   * exp within a few ulp: 2^n times a polynomial of degree 6 on [-ln2/2, ln2/2]; Cephes' constants.
+   */
   private static FloatVector exp(FloatVector x) {
     FloatVector c = x.min(88.3762626647949f).max(-87.3365447504019f);
     FloatVector n = c.mul(1.44269504088896341f).add(12582912f).sub(12582912f);

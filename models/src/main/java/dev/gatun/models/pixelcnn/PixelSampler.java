@@ -102,8 +102,7 @@ public final class PixelSampler implements Sampler {
     for (int first = 0; first < count; first += BATCH) {
       int done = first * height;
       int here = Math.min(BATCH, count - first);
-      byte[] drawn =
-          sampleBatch(first, seed, temperature, r -> progress.accept(done + r * here));
+      byte[] drawn = sampleBatch(first, seed, temperature, r -> progress.accept(done + r * here));
       System.arraycopy(drawn, 0, all, first * size, here * size);
     }
     return all;

@@ -53,6 +53,9 @@ public final class Evaluator implements AutoCloseable {
   public Score score(Dataset data, int limit, IntConsumer progress) {
     Trainer.requireFits(model, data);
     int count = Math.min(limit, data.count());
+    if (count < 1) {
+      throw new IllegalArgumentException("no images to score: limit " + limit + " of " + data);
+    }
     int size = model.imageShape().dimensions();
     byte[] batch = new byte[BATCH * size];
     double nats = 0;
