@@ -52,7 +52,7 @@ final class DemoCommand implements Callable<Integer> {
       names = "--seconds",
       paramLabel = "N",
       description = "how long to train (default: ${DEFAULT-VALUE})")
-  private double seconds = 100;
+  private double seconds = 80;
 
   @Mixin private DeviceOption device = new DeviceOption();
 
