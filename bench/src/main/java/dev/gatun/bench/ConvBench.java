@@ -22,7 +22,7 @@ import java.util.Random;
 
 /** A 3x3 convolution through the engine and the bare oneDNN primitive, in turns, on one memory. */
 final class ConvBench {
-  private static final int ROUNDS = 15;
+  private static final int ROUNDS = 45;
   private static final double ROUND_SECONDS = 0.15;
 
   private ConvBench() {}
