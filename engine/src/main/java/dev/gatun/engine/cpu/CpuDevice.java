@@ -176,7 +176,7 @@ public final class CpuDevice extends Device {
       }
     }
     Launch plain = submit(() -> CpuOps.prepare(this, op, inputs, outputs));
-    Launch inner = profile == null ? plain : profile.timed(op.name(), plain);
+    Launch inner = profile == null ? plain : profile.timed(op.name() + " " + specs, plain);
     Set<Buffer> written = new HashSet<>();
     outputs.forEach(output -> written.add(output.buffer()));
     op.mutates().forEach(i -> written.add(inputs.get(i).buffer()));
