@@ -9,6 +9,7 @@ import dev.gatun.engine.io.FormatException;
 import dev.gatun.models.Model.ImageShape;
 import dev.gatun.models.Models;
 import dev.gatun.models.Models.Preset;
+import dev.gatun.models.pixelcnn.Sampler;
 import dev.gatun.models.train.Evaluator;
 import dev.gatun.models.train.RunConfig;
 import dev.gatun.models.train.RunConfig.DataSummary;
@@ -82,7 +83,11 @@ final class DemoCommand implements Callable<Integer> {
       try (RunFolder.Checkpoint checkpoint = folder.checkpoint(opened)) {
         Evaluator.Score score = score(opened, folder, checkpoint, heldOut);
         draw(opened, folder, checkpoint);
-        LossChart.write(out.resolve("loss.png"), folder.metrics(), score.bitsPerDim());
+        LossChart.write(
+            out.resolve("loss.png"),
+            MODEL + " on Fashion-MNIST",
+            folder.metrics(),
+            score.bitsPerDim());
         write(opened, folder, checkpoint, trained, score, (System.nanoTime() - start) / 1e9);
       }
       return 0;
@@ -152,16 +157,14 @@ final class DemoCommand implements Callable<Integer> {
   private void draw(Device opened, RunFolder folder, RunFolder.Checkpoint checkpoint)
       throws IOException {
     byte[] images =
-        SampleCommand.draw(
+        DrawOptions.draw(
             console,
             opened,
             folder.model(),
             checkpoint,
             folder.config().training().dtype(),
             Models.samplers(folder.model()).getFirst(),
-            SAMPLES,
-            seed,
-            1);
+            new Sampler.Request(SAMPLES, seed, 1));
     ImageFiles.grid(out.resolve("samples.png"), images, SAMPLES, folder.model().imageShape());
     Files.copy(
         out.resolve("samples.png"),

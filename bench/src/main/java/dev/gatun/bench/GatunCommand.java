@@ -29,6 +29,7 @@ final class GatunCommand implements Callable<Integer> {
     COMMANDS.put(DemoCommand.class, DemoCommand::new);
     COMMANDS.put(TrainCommand.class, TrainCommand::new);
     COMMANDS.put(SampleCommand.class, SampleCommand::new);
+    COMMANDS.put(CompleteCommand.class, CompleteCommand::new);
     COMMANDS.put(EvalCommand.class, EvalCommand::new);
     COMMANDS.put(DataCommand.class, DataCommand::new);
     COMMANDS.put(DevicesCommand.class, DevicesCommand::new);

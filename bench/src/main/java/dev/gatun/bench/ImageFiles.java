@@ -24,10 +24,15 @@ final class ImageFiles {
     }
   }
 
+  /** How many times larger small images are shown. */
+  static int scale(ImageShape shape) {
+    return Math.max(1, 84 / Math.max(shape.height(), shape.width()));
+  }
+
   /** A square grid of images, [N,H,W,C] u8. */
   static void grid(Path file, byte[] images, int count, ImageShape shape) throws IOException {
     int columns = (int) Math.ceil(Math.sqrt(count));
-    int scale = Math.max(1, 84 / Math.max(shape.height(), shape.width()));
+    int scale = scale(shape);
     Images.writePng(
         file,
         UsageException.ifRefused(() ->

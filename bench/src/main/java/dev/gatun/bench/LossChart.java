@@ -22,15 +22,17 @@ final class LossChart {
   /**
    * Draws the curve.
    *
+   * @param title what was trained on what
    * @param heldOut the score after training, drawn as a level line
    */
-  static void write(Path file, List<MetricsLog.Line> lines, double heldOut) throws IOException {
+  static void write(Path file, String title, List<MetricsLog.Line> lines, double heldOut)
+      throws IOException {
     double[] steps = lines.stream().mapToDouble(MetricsLog.Line::step).toArray();
     XYChart chart =
         new XYChartBuilder()
             .width(900)
             .height(500)
-            .title("gated-pixelcnn on Fashion-MNIST")
+            .title(title)
             .xAxisTitle("step")
             .yAxisTitle("bits/dim")
             .build();

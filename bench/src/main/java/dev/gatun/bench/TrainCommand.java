@@ -37,7 +37,7 @@ final class TrainCommand implements Callable<Integer> {
 
   private final Console console;
 
-  @Parameters(paramLabel = "MODEL", description = "gated-pixelcnn")
+  @Parameters(paramLabel = "MODEL", description = "pixelcnn, gated-pixelcnn or pixelcnn++")
   private String model;
 
   @Option(names = "--data", required = true, paramLabel = "PATH", description = "the dataset")
@@ -83,6 +83,11 @@ final class TrainCommand implements Callable<Integer> {
       paramLabel = "S",
       description = "of the weights and the order of images (default: 0)")
   private Long seed;
+
+  @Option(
+      names = "--conditional",
+      description = "give the model each image's class: 'gatun sample --class' chooses one")
+  private boolean conditional;
 
   @Option(names = "--resume", description = "go on with the run in RUN")
   private boolean resume;
@@ -157,8 +162,9 @@ final class TrainCommand implements Callable<Integer> {
     Model.ImageShape shape =
         new Model.ImageShape(images.height(), images.width(), images.channels());
     Models.Setup setup =
-        UsageException.ifRefused(
-            () -> Models.setup(model, size, shape, type, seed == null ? 0 : seed, overrides()));
+        UsageException.ifRefused(() ->
+            Models.setup(
+                model, size, shape, classes(images), type, seed == null ? 0 : seed, overrides()));
     if (images.count() < setup.training().batch()) {
       // before anything is written
       throw new UsageException(
@@ -180,6 +186,17 @@ final class TrainCommand implements Callable<Integer> {
             DataSummary.of(data, images, DataSource.SPLIT_SEED)));
   }
 
+  private int classes(Dataset images) {
+    if (!conditional) {
+      return 0;
+    }
+    if (!images.hasLabels() || images.classes() < 2) {
+      throw new UsageException(
+          "--conditional: the images of " + data + " have no classes; leave the option out");
+    }
+    return images.classes();
+  }
+
   private RunFolder reopen(Device opened, Dataset images) throws IOException {
     RunFolder folder = RunFolder.open(out);
     RunConfig saved = folder.config();
@@ -194,6 +211,12 @@ final class TrainCommand implements Callable<Integer> {
     }
     requireSame("--seed", seed, saved.training().seed());
     requireSame("--preset", preset, saved.preset().label());
+    if (conditional && saved.model().classes() == 0) {
+      throw new UsageException(
+          "--conditional: the run in "
+              + out
+              + " was begun without classes; leave the option out, or start another run");
+    }
     UsageException.ifRefused(() -> {
       Trainer.requireFits(saved.model(), images);
       return null;

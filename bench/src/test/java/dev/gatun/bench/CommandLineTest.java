@@ -24,13 +24,15 @@ class CommandLineTest {
       value = {
         "demo     | --out --seconds --device --seed",
         "train    | MODEL --data --out --preset --set --steps --seconds --batch --lr --dtype"
-            + " --device --seed --resume --json",
-        "sample   | RUN --out --count --seed --class --temperature --sampler --device",
+            + " --device --seed --conditional --resume --json",
+        "sample   | RUN --out --gif --count --seed --class --temperature --sampler --device",
+        "complete | RUN --image --rows --out --gif --count --seed --class --temperature --sampler"
+            + " --device",
         "eval     | RUN --data --split --limit --device --json",
         "data     | PATH --json --out",
         "devices  | --json",
         "selftest | --device --json",
-        "bench    | SUITE --device --json",
+        "bench    | SUITE --peer --device --json",
         "bundle   | --help"
       })
   void everyCommandExplainsItself(String command, String options) {
@@ -43,7 +45,8 @@ class CommandLineTest {
   @Test
   void theCommandItselfExplainsItself() {
     String help = Cli.run("--help").succeeds().out();
-    for (String name : List.of("demo", "train", "sample", "eval", "data", "devices", "selftest")) {
+    for (String name :
+        List.of("demo", "train", "sample", "complete", "eval", "data", "devices", "selftest")) {
       assertTrue(help.contains("\n  " + name), help);
     }
     assertEquals("gatun " + Models.VERSION, Cli.run("--version").succeeds().out().strip());

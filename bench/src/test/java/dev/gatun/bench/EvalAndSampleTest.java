@@ -6,7 +6,9 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import dev.gatun.engine.io.Image;
 import dev.gatun.engine.io.Images;
+import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -14,6 +16,9 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.Arrays;
 import java.util.List;
+import javax.imageio.ImageIO;
+import javax.imageio.ImageReader;
+import javax.imageio.stream.ImageInputStream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -96,6 +101,65 @@ class EvalAndSampleTest {
   }
 
   @Test
+  void aDrawingIsAnAnimation() throws IOException {
+    Path png = folder.resolve("drawn.png");
+    Path gif = folder.resolve("drawn.gif");
+    Cli.run("sample", run, "--out", png, "--gif", gif, "--count", 4, "--seed", 3).succeeds();
+    ImageReader reader = ImageIO.getImageReadersByFormatName("gif").next();
+    try (ImageInputStream in = ImageIO.createImageInputStream(gif.toFile())) {
+      reader.setInput(in);
+      int frames = reader.getNumImages(true);
+      assertEquals(57, frames, "the empty one, and 56 that add to it");
+      BufferedImage first = reader.read(0);
+      BufferedImage last = reader.read(frames - 1);
+      BufferedImage whole = ImageIO.read(png.toFile());
+      int side = whole.getWidth();
+      assertEquals(side, last.getWidth());
+      for (int i = 0; i < side * side; i++) {
+        assertEquals(
+            grey(whole, i % side, i / side), grey(last, i % side, i / side), 3, "the last frame");
+      }
+      assertEquals(128, grey(first, 40, 40), 3, "the first frame is empty");
+    } finally {
+      reader.dispose();
+    }
+    Cli.run("sample", run, "--out", png, "--gif", folder.resolve("x.png")).fails(2, ".gif");
+  }
+
+  private static int grey(BufferedImage image, int x, int y) {
+    return image.getRGB(x, y) & 0xFF;
+  }
+
+  @Test
+  void theUpperRowsOfAnImageAreKept() throws IOException {
+    Path drawn = folder.resolve("whole.npy");
+    Cli.run("sample", run, "--out", drawn, "--count", 1, "--seed", 8).succeeds();
+    byte[] image = Arrays.copyOfRange(Files.readAllBytes(drawn), 128, 128 + 64);
+    Path png = folder.resolve("whole.png");
+    Images.writePng(png, new Image(8, 8, 1, image));
+    Path npy = folder.resolve("completed.npy");
+    Cli.run("complete", run, "--image", png, "--rows", 5, "--out", npy, "--count", 20).succeeds();
+    byte[] all = Files.readAllBytes(npy);
+    boolean differ = false;
+    for (int n = 0; n < 20; n++) {
+      byte[] one = Arrays.copyOfRange(all, 128 + 64 * n, 128 + 64 * (n + 1));
+      assertArrayEquals(Arrays.copyOf(image, 40), Arrays.copyOf(one, 40), "rows 0 to 4");
+      differ |= !Arrays.equals(image, one);
+    }
+    assertTrue(differ, "the rest is drawn");
+    Cli.run("complete", run, "--image", png, "--rows", 9, "--out", npy).fails(2, "--rows 9", "8");
+    Cli.run("complete", run, "--image", png, "--out", npy).fails(2, "--rows");
+    Path wide = folder.resolve("wide.png");
+    Images.writePng(wide, new Image(8, 9, 1, new byte[72]));
+    Cli.run("complete", run, "--image", wide, "--rows", 2, "--out", npy).fails(2, "8x9", "8x8");
+    byte[] rgb = new byte[192];
+    rgb[0] = 1;
+    Path coloured = folder.resolve("coloured.png");
+    Images.writePng(coloured, new Image(8, 8, 3, rgb));
+    Cli.run("complete", run, "--image", coloured, "--rows", 2, "--out", npy).fails(2, "colours");
+  }
+
+  @Test
   void badArgumentsAreTheUsersError() {
     Path png = folder.resolve("never.png");
     Cli.run("sample", run, "--out", png, "--class", 3).fails(2, "--class", "without classes");
@@ -103,7 +167,7 @@ class EvalAndSampleTest {
     Cli.run("sample", run, "--out", png, "--count", 0).fails(2, "--count 0");
     Cli.run("sample", run, "--out", png, "--temperature", 0).fails(2, "--temperature");
     Cli.run("sample", run, "--out", png, "--temperature", "NaN").fails(2, "--temperature");
-    Cli.run("sample", run, "--out", png, "--sampler", "ddim").fails(2, "ddim", "rows");
+    Cli.run("sample", run, "--out", png, "--sampler", "ddim").fails(2, "ddim", "cached, full");
     Cli.run("sample", folder.resolve("none"), "--out", png).fails(2, "none");
     Cli.run("sample", data, "--out", png).fails(2, "config.json");
     Cli.run("sample", run, "--out", folder.resolve("no/such/folder.png")).fails(2, "folder");

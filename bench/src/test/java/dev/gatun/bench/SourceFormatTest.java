@@ -51,7 +51,8 @@ class SourceFormatTest {
     List<Path> files = new ArrayList<>();
     try (Stream<Path> modules = Files.list(root)) {
       for (Path module : modules.sorted().toList()) {
-        for (String tree : new String[] {"src/main/java", "src/test/java"}) {
+        for (String tree :
+            new String[] {"src/main/java", "src/test/java", "src/peers/java", "examples"}) {
           Path folder = module.resolve(tree);
           if (Files.isDirectory(folder)) {
             try (Stream<Path> all = Files.walk(folder)) {

@@ -16,6 +16,8 @@ import java.util.List;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class TrainCommandTest {
   @TempDir static Path folder;
@@ -148,11 +150,42 @@ class TrainCommandTest {
     assertFalse(Files.exists(run), "nothing was written");
   }
 
+  @ParameterizedTest
+  @ValueSource(strings = {"pixelcnn", "gated-pixelcnn", "pixelcnn++"})
+  void everyModelLearnsColoursAndClasses(String model) throws IOException {
+    Path rgb = TestData.cifar(folder.resolve("cifar"), 40);
+    Path out = folder.resolve("rgb");
+    Object[] train = {
+      "train", model, "--data", rgb, "--out", out, "--preset", "tiny", "--steps", 1, "--batch", 2
+    };
+    List<Object> conditional = new ArrayList<>(List.of(train));
+    conditional.add("--conditional");
+    Cli.run(conditional.toArray()).succeeds();
+    Cli.run("eval", out, "--data", rgb).succeeds();
+    Path npy = folder.resolve("drawn.npy");
+    Cli.run("sample", out, "--out", npy, "--count", 1, "--class", 9).succeeds();
+    assertEquals(128 + 32 * 32 * 3, Files.size(npy));
+    Cli.run("sample", out, "--out", npy, "--class", 10).fails(2, "--class 10", "0 to 9");
+  }
+
   @Test
-  void colourImagesAreNotForAGreyModel() throws IOException {
+  void coloursShareAModelsChannels() throws IOException {
     Path rgb = TestData.cifar(folder.resolve("cifar"), 20);
-    Cli.run("train", "gated-pixelcnn", "--data", rgb, "--out", folder.resolve("rgb"))
-        .fails(2, "one channel", "32x32x3");
+    Path out = folder.resolve("rgb");
+    Cli.run("train", "gated-pixelcnn", "--data", rgb, "--out", out, "--set", "filters=32")
+        .fails(2, "filters", "multiple", "3 channels");
+  }
+
+  @Test
+  void classesAreAskedForWhereThereAreAny() throws IOException {
+    Path plain = TestData.idx(folder.resolve("plain"), 60, 8, 8);
+    Files.delete(plain.resolve("train-labels-idx1-ubyte"));
+    Path out = folder.resolve("no-classes");
+    Cli.run("train", "pixelcnn", "--data", plain, "--out", out, "--conditional")
+        .fails(2, "--conditional", "no classes");
+    Path run = folder.resolve("unconditional");
+    tiny(run, "--steps", 1).succeeds();
+    tiny(run, "--steps", 2, "--resume", "--conditional").fails(2, "--conditional");
   }
 
   @Test

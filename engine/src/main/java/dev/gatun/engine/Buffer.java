@@ -1,17 +1,21 @@
 package dev.gatun.engine;
 
+import java.lang.foreign.MemorySegment;
+import java.util.concurrent.atomic.AtomicBoolean;
+
 /**
- * Memory on a device, zeroed when allocated. The address is the device's own and opaque: only the
- * backend that made the buffer may turn it into a pointer.
+ * Memory on a device, zeroed when allocated, or the caller's own ({@link Device#wrap}). The address
+ * is the device's own and opaque: only the backend that made the buffer may turn it into a pointer.
  */
 public final class Buffer implements AutoCloseable {
   private final Device device;
   private final long address;
   private final long sizeBytes;
   private final Runnable free;
+  private final MemorySegment wrapped;
+  private final AtomicBoolean closed = new AtomicBoolean();
   private volatile long version;
   private volatile boolean scratch;
-  private boolean closed;
 
   /** For backends: wraps memory that {@code free} gives back. */
   public Buffer(Device device, long address, long sizeBytes, Runnable free) {
@@ -19,6 +23,17 @@ public final class Buffer implements AutoCloseable {
     this.address = address;
     this.sizeBytes = sizeBytes;
     this.free = free;
+    wrapped = null;
+  }
+
+  /** The caller's memory, which it may change or free without telling. */
+  Buffer(Device device, MemorySegment memory) {
+    this.device = device;
+    address = memory.address();
+    sizeBytes = memory.byteSize();
+    free = () -> {};
+    wrapped = memory;
+    markScratch();
   }
 
   public Device device() {
@@ -28,18 +43,32 @@ public final class Buffer implements AutoCloseable {
   /**
    * The device address.
    *
-   * @throws IllegalStateException after {@link #close}
+   * @throws IllegalStateException after {@link #close}, or after the arena of wrapped memory was
+   *     closed
    */
   public long address() {
-    if (closed) {
+    if (closed.get()) {
       throw new IllegalStateException(
           "buffer of " + sizeBytes + " bytes on " + device.name() + " used after close");
+    }
+    if (wrapped != null && !wrapped.scope().isAlive()) {
+      throw new IllegalStateException(
+          "buffer of "
+              + sizeBytes
+              + " bytes on "
+              + device.name()
+              + " used after its owner closed the arena");
     }
     return address;
   }
 
   public long sizeBytes() {
     return sizeBytes;
+  }
+
+  /** For backends: the caller's memory where this buffer wraps some, else null. */
+  public MemorySegment wrapped() {
+    return wrapped;
   }
 
   /**
@@ -64,9 +93,8 @@ public final class Buffer implements AutoCloseable {
   }
 
   @Override
-  public synchronized void close() {
-    if (!closed) {
-      closed = true;
+  public void close() {
+    if (closed.compareAndSet(false, true)) {
       free.run();
     }
   }

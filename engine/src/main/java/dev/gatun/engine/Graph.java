@@ -98,18 +98,39 @@ public final class Graph {
       }
       List<Value> outer = new ArrayList<>();
       node.outputs.forEach(output -> outer.add(gradients.get(output)));
+      int before = nodes.size();
       List<Value> inner = node.op.backward(this, node.inputs, node.outputs, outer);
       for (int i = 0; i < node.inputs.size(); i++) {
         Value input = node.inputs.get(i);
         Value gradient = inner.get(i);
         if (gradient != null && needed.contains(input)) {
-          gradients.merge(input, gradient, (a, b) -> apply(new Add(), a, b));
+          boolean own = Collections.frequency(inner, gradient) == 1;
+          gradients.merge(input, gradient, (a, b) -> sum(a, b, own ? before : nodes.size()));
         }
       }
     }
     List<Value> result = new ArrayList<>();
     wrt.forEach(value -> result.add(gradients.get(value)));
     return result;
+  }
+
+  /**
+   * a + b; where b was made by one of the nodes from {@code from} on, for this sum alone, by an op
+   * that can take a along.
+   */
+  private Value sum(Value a, Value b, int from) {
+    Node made = b.producer;
+    boolean fresh =
+        made != null
+            && nodes.indexOf(made) >= from
+            && nodes.stream().noneMatch(node -> node.inputs.contains(b));
+    if (!fresh || !made.op.accumulates()) {
+      return apply(new Add(), a, b);
+    }
+    nodes.remove(made);
+    List<Value> inputs = new ArrayList<>(made.inputs);
+    inputs.add(a);
+    return apply(made.op, inputs).getFirst();
   }
 
   /**

@@ -30,6 +30,14 @@ public interface Op {
     throw new UnsupportedOperationException(name() + " has no gradient");
   }
 
+  /**
+   * Whether the op takes one more input, like its only output, and adds it to that: then a sum of
+   * gradients costs no pass of its own.
+   */
+  default boolean accumulates() {
+    return false;
+  }
+
   /** Indices of inputs that are written in place. */
   default List<Integer> mutates() {
     return List.of();

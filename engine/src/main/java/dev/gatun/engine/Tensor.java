@@ -5,7 +5,8 @@ import java.lang.foreign.ValueLayout;
 
 /**
  * A dense row-major array on a device: a place in a {@link Buffer}, a shape and a dtype. Images are
- * NHWC. A tensor made by {@link #allocate} owns its buffer; a {@link #view} does not.
+ * NHWC. A tensor made by {@link #allocate} owns its buffer; a {@link #view} does not. One made by
+ * {@link Device#wrap} lies in memory of the caller's.
  */
 public final class Tensor implements AutoCloseable {
   private final Buffer buffer;
@@ -37,6 +38,11 @@ public final class Tensor implements AutoCloseable {
 
   public static Tensor allocate(Device device, TensorSpec spec) {
     return new Tensor(device.allocate(Math.max(1, spec.sizeBytes())), 0, spec, true);
+  }
+
+  /** A tensor that is all of the caller's memory. */
+  static Tensor wrap(Device device, MemorySegment memory, TensorSpec spec) {
+    return new Tensor(new Buffer(device, memory), 0, spec, true);
   }
 
   /** A tensor inside a buffer that somebody else owns. */

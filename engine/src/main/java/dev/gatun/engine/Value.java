@@ -32,6 +32,11 @@ public final class Value {
     return spec.dtype();
   }
 
+  /** The tensor outside the graph that this value is; null where it is computed. */
+  public Tensor bound() {
+    return producer == null ? storage : null;
+  }
+
   @Override
   public String toString() {
     return "%" + id + " " + spec;

@@ -7,16 +7,27 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.engine.op.Add;
+import dev.gatun.engine.op.AddBias;
+import dev.gatun.engine.op.ConcatElu;
 import dev.gatun.engine.op.Conv2d;
+import dev.gatun.engine.op.Conv2dBackwardData;
+import dev.gatun.engine.op.Dropout;
+import dev.gatun.engine.op.Elu;
 import dev.gatun.engine.op.Gate;
 import dev.gatun.engine.op.GroupNorm;
+import dev.gatun.engine.op.LogisticMixture;
+import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.SelectRow;
+import dev.gatun.engine.op.ShiftColumns;
 import dev.gatun.engine.op.ShiftRows;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
 import dev.gatun.engine.op.Taps;
+import dev.gatun.engine.op.WeightNorm;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashSet;
+import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -143,6 +154,84 @@ class GradientsTest {
         });
   }
 
+  private static DynamicTest added(String name, Conv2d op, boolean bias) {
+    return test(
+        name,
+        b -> {
+          Value x = b.leaf(2, 5, 4, 3);
+          Value w = b.leaf(op.taps().count(), 3, 2);
+          Value y = b.graph.apply(op, x, w);
+          List<Value> in = new ArrayList<>(List.of(x, w));
+          if (bias) {
+            in.add(b.leaf(2));
+          }
+          in.add(y); // a gradient that is also what it is added to
+          return b.graph.apply(op, in).getFirst();
+        });
+  }
+
+  /** Three convolutions, a gate and the value itself, all of x, added up. */
+  private static Value fan(Builder b, Value x) {
+    Value plain = b.graph.apply(new Conv2d(Taps.point()), x, b.leaf(1, 4, 4));
+    Value first = b.graph.apply(new Conv2d(Taps.square(3)), x, b.leaf(9, 4, 4), x);
+    Value second = b.graph.apply(new Conv2d(Taps.point()), x, b.leaf(1, 4, 8));
+    Value gated = b.graph.apply(new Gate(), second, x);
+    return b.graph.apply(new Add(), b.graph.apply(new Add(), first, gated), plain);
+  }
+
+  /** The op as a transposed convolution: small images [1,3,2,2] to large ones of 3 channels. */
+  private static DynamicTest transposed(String name, Conv2d op) {
+    return test(
+        name,
+        b -> {
+          Shape large = Shape.of(1, 3 * op.strideH(), 2 * op.strideW(), 3);
+          Value w = b.leaf(op.taps().count(), 3, 2);
+          return b.graph.apply(new Conv2dBackwardData(op, large), w, b.leaf(1, 3, 2, 2));
+        });
+  }
+
+  private static DynamicTest mixture(String name, int mixtures, int levels, int colours) {
+    return DynamicTest.dynamicTest(
+        name,
+        () -> {
+          try (Builder b = new Builder(name.hashCode())) {
+            LogisticMixture op = new LogisticMixture(mixtures, levels, null);
+            Value parameters = b.leaf(2, 3, 2, op.channels(colours));
+            // some log-scales below the bound, where the gradient is zero, and some far above
+            double[] values = b.leaves.get(parameters);
+            for (int i = 2 * mixtures; i < values.length; i += 7) {
+              values[i] *= 5;
+            }
+            Value images = b.whole(DType.U8, levels, 2, 3, 2, colours);
+            b.check(b.graph.apply(op, List.of(parameters, images)).getFirst());
+          }
+        });
+  }
+
+  private static Value coloured(Builder b, int classes, int colours) {
+    Value logits = b.leaf(2, 3, colours * classes);
+    Value targets = b.whole(DType.U8, classes, 2, 3, colours);
+    return b.graph
+        .apply(new SoftmaxCrossEntropy(classes, null), List.of(logits, targets))
+        .getFirst();
+  }
+
+  @TestFactory
+  Stream<DynamicTest> finiteDifferencesOfLossesAgree() {
+    return Stream.of(
+        mixture("mixture of grey levels", 3, 16, 1),
+        mixture("mixture of two levels", 2, 2, 1),
+        mixture("mixture of colours", 3, 16, 3),
+        mixture("mixture of 256 levels", 2, 256, 3),
+        DynamicTest.dynamicTest(
+            "cross-entropy of colours",
+            () -> {
+              try (Builder b = new Builder(21)) {
+                b.check(coloured(b, 4, 3));
+              }
+            }));
+  }
+
   @TestFactory
   Stream<DynamicTest> finiteDifferencesAgree() {
     return Stream.of(
@@ -157,14 +246,61 @@ class GradientsTest {
         conv("conv partly outside", new Conv2d(Taps.rectangle(-6, 0, 0, 0)), true),
         conv("conv 1x1", new Conv2d(Taps.point()), true),
         test("gate", b -> b.graph.apply(new Gate(), b.leaf(2, 3, 8))),
-        test("gate with addend", b -> b.graph.apply(new Gate(), b.leaf(3, 6), b.leaf(3, 6))),
+        test("linear gate", b -> b.graph.apply(new Gate(Gate.Kind.LINEAR, 1), b.leaf(3, 6))),
+        test("gate of groups", b -> b.graph.apply(new Gate(Gate.Kind.TANH, 3), b.leaf(2, 12))),
         test(
-            "gate with itself as addend",
+            "linear gate of groups with residual",
+            b -> b.graph.apply(new Gate(Gate.Kind.LINEAR, 2), b.leaf(2, 12), b.leaf(2, 6))),
+        test("gate with residual", b -> b.graph.apply(new Gate(), b.leaf(3, 6), b.leaf(3, 3))),
+        test(
+            "gate with half of itself as residual",
             b -> {
-              Value x = b.leaf(3, 6);
-              return b.graph.apply(new Gate(), x, x);
+              Value x = b.leaf(1, 3, 3, 6);
+              Value half = b.graph.apply(new Conv2d(Taps.point()), x, b.leaf(1, 6, 3));
+              return b.graph.apply(new Gate(), x, half);
+            }),
+        added("conv with addend", new Conv2d(Taps.masked(3, true)), false),
+        added("conv with bias and addend", new Conv2d(Taps.square(3), 2, 2, null), true),
+        test(
+            "conv with its input as addend",
+            b -> {
+              Value x = b.leaf(1, 4, 3, 2);
+              return b.graph.apply(new Conv2d(Taps.square(3)), x, b.leaf(9, 2, 2), x);
+            }),
+        test(
+            "transposed conv with addend",
+            b -> {
+              Conv2d op = new Conv2d(Taps.rectangle(0, 1, -1, 1), 2, 2, null);
+              return b.graph.apply(
+                  new Conv2dBackwardData(op, Shape.of(1, 4, 6, 3)),
+                  b.leaf(6, 3, 2),
+                  b.leaf(1, 2, 3, 2),
+                  b.leaf(1, 4, 6, 3));
             }),
         test("relu", b -> b.graph.apply(new Relu(), b.leaf(4, 5))),
+        test("elu", b -> b.graph.apply(new Elu(), b.leaf(4, 5))),
+        test("concatenated elu", b -> b.graph.apply(new ConcatElu(), b.leaf(4, 5))),
+        test(
+            "dropout",
+            b -> b.graph.apply(new Dropout(0.3, 4, 2), b.leaf(9, 5), b.whole(DType.F64, 99, 1))),
+        test("bias", b -> b.graph.apply(new AddBias(), b.leaf(2, 3, 4), b.leaf(1, 4))),
+        test(
+            "bias by label",
+            b ->
+                b.graph.apply(
+                    new AddBias(), b.leaf(5, 3, 4), b.leaf(3, 4), b.whole(DType.U8, 3, 5))),
+        test(
+            "weight norm by output",
+            b -> b.graph.apply(new WeightNorm(2), b.leaf(3, 2, 4), b.leaf(4))),
+        test(
+            "weight norm by input",
+            b -> b.graph.apply(new WeightNorm(1), b.leaf(3, 2, 4), b.leaf(2))),
+        test("mask A", b -> b.graph.apply(new MaskChannels(1, 3, true, 1), b.leaf(2, 4, 6))),
+        test("mask B", b -> b.graph.apply(new MaskChannels(0, 3, false, 0), b.leaf(2, 6, 3))),
+        transposed("transposed conv", new Conv2d(Taps.square(3))),
+        transposed("transposed conv that doubles", new Conv2d(Taps.square(3), 2, 2, null)),
+        transposed(
+            "transposed conv, rows above", new Conv2d(Taps.rectangle(0, 1, -1, 1), 2, 2, null)),
         test("add", b -> b.graph.apply(new Add(), b.leaf(4, 5), b.leaf(4, 5))),
         test(
             "a value added to itself",
@@ -176,10 +312,14 @@ class GradientsTest {
             "a value used four times",
             b -> {
               Value x = b.leaf(4, 6);
-              Value y = b.graph.apply(new Gate(), x, b.graph.apply(new Relu(), x));
-              Value z = b.graph.apply(new Gate(), b.graph.apply(new Add(), x, x));
-              return b.graph.apply(new Add(), y, z);
+              Value y = b.graph.apply(new Gate(), b.graph.apply(new Relu(), x));
+              Value z = b.graph.apply(new Gate(), b.graph.apply(new Add(), x, x), y);
+              return b.graph.apply(new Add(), z, b.graph.apply(new Gate(), x));
             }),
+        test("a value that several convolutions read", b -> fan(b, b.leaf(2, 4, 3, 4))),
+        test(
+            "a value computed that several convolutions read",
+            b -> fan(b, b.graph.apply(new Elu(), b.leaf(2, 4, 3, 4)))),
         test("cross-entropy", b -> b.leaf(7, 5)),
         test("cross-entropy over images", b -> b.leaf(2, 3, 2, 4)),
         test(
@@ -196,6 +336,8 @@ class GradientsTest {
         test(
             "shift rows beyond the image",
             b -> b.graph.apply(new ShiftRows(9), b.leaf(1, 4, 3, 2))),
+        test("shift columns right", b -> b.graph.apply(new ShiftColumns(1), b.leaf(2, 3, 4, 2))),
+        test("shift columns left", b -> b.graph.apply(new ShiftColumns(-3), b.leaf(2, 3, 4, 2))),
         test(
             "a small network",
             b -> {
@@ -203,10 +345,56 @@ class GradientsTest {
               Value v = b.graph.apply(new Conv2d(Taps.rectangle(-1, 0, -1, 1)), x, b.leaf(6, 2, 8));
               Value link = b.graph.apply(new ShiftRows(1), v);
               Value h = b.graph.apply(new Conv2d(Taps.rectangle(0, 0, -1, -1)), x, b.leaf(1, 2, 8));
-              Value g = b.graph.apply(new Gate(), h, link);
+              Value g = b.graph.apply(new Gate(), b.graph.apply(new Add(), h, link));
               Value r = b.graph.apply(new Relu(), b.graph.apply(new Add(), g, b.leaf(2, 4, 4, 4)));
               return b.graph.apply(new Conv2d(Taps.point()), r, b.leaf(1, 4, 3), b.leaf(3));
             }));
+  }
+
+  /** A sum of gradients is left to the convolutions that can add: no Add of its own. */
+  @Test
+  void sumsOfGradientsCostNoLaunch() {
+    try (Builder b = new Builder(9)) {
+      Value x = b.leaf(2, 4, 3, 4);
+      Value h = b.graph.apply(new Elu(), x);
+      Conv2d conv = new Conv2d(Taps.square(3));
+      Value sum = b.graph.apply(conv, h, b.leaf(9, 4, 4));
+      for (int i = 0; i < 3; i++) {
+        sum = b.graph.apply(conv, h, b.leaf(9, 4, 4), sum);
+      }
+      Value loss = b.loss(sum);
+      Value slope = b.graph.gradients(loss, List.of(x)).getFirst();
+      assertEquals(0, adds(slope, Collections.newSetFromMap(new IdentityHashMap<>())));
+      // elu, four convolutions, the loss and its gradient, a fill, four data gradients, elu's
+      try (Program program = b.graph.compile(device, slope)) {
+        assertEquals(13, program.launches());
+      }
+      b.check(loss);
+    }
+  }
+
+  /** One gradient cannot take another along where it is used a second time. */
+  @Test
+  void aGradientThatOthersReadIsLeftAsItIs() {
+    try (Builder b = new Builder(10)) {
+      Value x = b.leaf(1, 4, 3, 2);
+      Value y = b.graph.apply(new Conv2d(Taps.square(3)), x, b.leaf(9, 2, 2));
+      Value z = b.graph.apply(new Conv2d(Taps.point()), y, b.leaf(1, 2, 2));
+      // dy goes to both addends as it is, and to y's sum by way of z's data gradient
+      Value both = b.graph.apply(new Add(), b.graph.apply(new Add(), z, y), y);
+      b.check(b.loss(b.graph.apply(new Add(), both, x)));
+    }
+  }
+
+  private static int adds(Value value, Set<Value> seen) {
+    if (value.producer == null || !seen.add(value)) {
+      return 0;
+    }
+    int count = value.producer.op() instanceof Add ? 1 : 0;
+    for (Value input : value.producer.inputs()) {
+      count += adds(input, seen);
+    }
+    return count;
   }
 
   /** dloss scales what flows back: a gradient that forgot dmean or dbias's sum would not. */

@@ -200,6 +200,6 @@ class GraphTest {
     ShapeException op =
         assertThrows(
             ShapeException.class, () -> graph.apply(new Gate(), graph.bind(tensor(6, 2, 3))));
-    assertEquals("gate: needs an even number of channels (inputs [[2,3] f32])", op.getMessage());
+    assertEquals("gate: needs a multiple of 2 channels (inputs [[2,3] f32])", op.getMessage());
   }
 }

@@ -16,9 +16,10 @@ interface Family {
   /**
    * The preset's hyper-parameters for images of a shape.
    *
+   * @param classes of their labels; 0 for a model that is not given any
    * @throws IllegalArgumentException in one line if the model is not for such images
    */
-  Record config(Preset preset, Model.ImageShape shape);
+  Record config(Preset preset, Model.ImageShape shape, int classes);
 
   Class<? extends Record> configType();
 

@@ -19,7 +19,7 @@ public final class Models {
   private static final Map<String, Family> FAMILIES = new LinkedHashMap<>();
 
   static {
-    for (Family family : List.of(new GatedPixelCnnFamily())) {
+    for (Family family : PixelFamily.all()) {
       FAMILIES.put(family.name(), family);
     }
   }
@@ -71,6 +71,7 @@ public final class Models {
   /**
    * A preset for images of a shape, with overrides.
    *
+   * @param classes of the images' labels, which the model is then given; 0 for none
    * @param overrides values for components of the model's configuration, which {@code model.} may
    *     precede, and of {@link TrainConfig}
    * @throws IllegalArgumentException in one line, for an unknown model or key, a bad value, or
@@ -80,16 +81,28 @@ public final class Models {
       String name,
       Preset preset,
       Model.ImageShape shape,
+      int classes,
       DType dtype,
       long seed,
       Map<String, String> overrides) {
     Family family = family(name);
-    Record config = family.config(preset, shape);
+    Record config = family.config(preset, shape, classes);
     TrainConfig training = family.training(preset, dtype, seed);
     Overrides keys = new Overrides(config, family.fixedKeys(), training);
     overrides.forEach(keys::set);
     return new Setup(
         family.model(keys.config()), (TrainConfig) keys.training(), family.steps(preset));
+  }
+
+  /** As the other one, for a model that is given no labels. */
+  public static Setup setup(
+      String name,
+      Preset preset,
+      Model.ImageShape shape,
+      DType dtype,
+      long seed,
+      Map<String, String> overrides) {
+    return setup(name, preset, shape, 0, dtype, seed, overrides);
   }
 
   /**

@@ -6,7 +6,10 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+import java.util.function.Supplier;
 
 /**
  * oneDNN's CPU engine and stream: the root of every descriptor and primitive.
@@ -49,6 +52,60 @@ public final class Dnnl implements AutoCloseable {
   public void close() {
     dnnl_stream_destroy(stream);
     dnnl_engine_destroy(engine);
+  }
+
+  /** OpenMP's own number of threads, which it keeps for each thread of the process. */
+  private static final class OpenMp {
+    private static final MethodHandle GET =
+        handle("omp_get_max_threads", FunctionDescriptor.of(ValueLayout.JAVA_INT));
+    private static final MethodHandle SET =
+        handle("omp_set_num_threads", FunctionDescriptor.ofVoid(ValueLayout.JAVA_INT));
+
+    private static MethodHandle handle(String name, FunctionDescriptor type) {
+      library();
+      return Linker.nativeLinker()
+          .downcallHandle(SymbolLookup.loaderLookup().findOrThrow(name), type);
+    }
+
+    static int get() {
+      try {
+        return (int) GET.invokeExact();
+      } catch (Throwable e) {
+        throw new AssertionError(e);
+      }
+    }
+
+    static void set(int threads) {
+      try {
+        SET.invokeExact(threads);
+      } catch (Throwable e) {
+        throw new AssertionError(e);
+      }
+    }
+  }
+
+  /** Has all that the calling thread makes or runs of oneDNN from now on use this thread alone. */
+  public static void useOneThread() {
+    OpenMp.set(1);
+  }
+
+  /** Makes or runs something of oneDNN on the calling thread alone. */
+  public static <T> T onOneThread(Supplier<T> work) {
+    int threads = OpenMp.get();
+    OpenMp.set(1);
+    try {
+      return work.get();
+    } finally {
+      OpenMp.set(threads);
+    }
+  }
+
+  /** As {@link #onOneThread(Supplier)}, for work without a result. */
+  public static void onOneThread(Runnable work) {
+    onOneThread(() -> {
+      work.run();
+      return null;
+    });
   }
 
   /** Which library is open; opens it if need be. */

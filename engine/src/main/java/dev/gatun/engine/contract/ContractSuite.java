@@ -8,24 +8,37 @@ import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.contract.OpCase.Draw;
 import dev.gatun.engine.op.Adam;
 import dev.gatun.engine.op.Add;
+import dev.gatun.engine.op.AddBias;
+import dev.gatun.engine.op.AddBiasBackward;
+import dev.gatun.engine.op.ConcatElu;
+import dev.gatun.engine.op.ConcatEluBackward;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Conv2dBackwardData;
 import dev.gatun.engine.op.Conv2dBackwardWeights;
+import dev.gatun.engine.op.Dropout;
+import dev.gatun.engine.op.Elu;
+import dev.gatun.engine.op.EluBackward;
 import dev.gatun.engine.op.Fill;
 import dev.gatun.engine.op.Gate;
 import dev.gatun.engine.op.GateBackward;
 import dev.gatun.engine.op.GroupNorm;
 import dev.gatun.engine.op.GroupNormBackward;
+import dev.gatun.engine.op.LogisticMixture;
+import dev.gatun.engine.op.LogisticMixtureBackward;
+import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.NormalizePixels;
 import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.ReluBackward;
 import dev.gatun.engine.op.SelectRow;
 import dev.gatun.engine.op.SelectRowBackward;
+import dev.gatun.engine.op.ShiftColumns;
 import dev.gatun.engine.op.ShiftRows;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
 import dev.gatun.engine.op.SoftmaxCrossEntropyBackward;
 import dev.gatun.engine.op.SquaredNorm;
 import dev.gatun.engine.op.Taps;
+import dev.gatun.engine.op.WeightNorm;
+import dev.gatun.engine.op.WeightNormBackward;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -51,7 +64,11 @@ public final class ContractSuite {
       suite.crossEntropy(type);
       suite.groupNorm(type);
       suite.rows(type);
+      suite.units(type);
+      suite.biases(type);
+      suite.mixture(type);
     }
+    suite.weights();
     suite.optimizer();
     return List.copyOf(suite.cases);
   }
@@ -83,6 +100,53 @@ public final class ContractSuite {
     conv(type, new Conv2d(Taps.rectangle(-1, 0, -1, 1), 2, 1, null), true, 1, 7, 7, 12, 20);
     if (type == DType.BF16) {
       conv(type, new Conv2d(Taps.point(), 1, 1, DType.F32), true, 1, 8, 9, 48, 256);
+      added(new Conv2d(Taps.point(), 1, 1, DType.F32), type, true, 1, 8, 9, 48, 256);
+      added(new Conv2d(Taps.square(3), 2, 2, DType.F32), type, false, 2, 5, 7, 16, 30);
+    }
+    // with something added: dense, masked, strided, dilated, kernels larger than the image
+    for (boolean bias : new boolean[] {true, false}) {
+      added(new Conv2d(Taps.point()), type, bias, 2, 3, 5, 1, 1);
+      added(new Conv2d(Taps.point()), type, bias, 1, 9, 11, 65, 63);
+      added(new Conv2d(Taps.masked(3, true)), type, bias, 2, 8, 7, 15, 17);
+      added(new Conv2d(Taps.rectangle(-1, -1, 0, 0)), type, bias, 2, 6, 5, 32, 32);
+      added(new Conv2d(Taps.rectangle(-1, 1, -1, 1, 2)), type, bias, 1, 9, 10, 16, 16);
+      added(new Conv2d(Taps.square(3), 2, 2, null), type, bias, 2, 9, 8, 16, 24);
+      added(new Conv2d(Taps.rectangle(0, 1, -1, 1), 2, 2, null), type, bias, 1, 7, 10, 12, 20);
+      added(new Conv2d(Taps.rectangle(-3, 0, -3, 3)), type, bias, 2, 2, 3, 5, 6);
+      added(new Conv2d(Taps.square(7)), type, bias, 1, 3, 2, 16, 16);
+      added(new Conv2d(Taps.square(5), 2, 2, null), type, bias, 2, 3, 2, 4, 7);
+    }
+    conv(type, new Conv2d(Taps.square(7)), true, 2, 3, 2, 8, 5);
+    conv(type, new Conv2d(Taps.square(7), 3, 2, null), true, 1, 2, 4, 3, 16);
+  }
+
+  /** A convolution with an addend and, once, its data gradient with one. */
+  private void added(
+      Conv2d op, DType type, boolean bias, int n, int h, int w, int channels, int filters) {
+    TensorSpec x = TensorSpec.of(type, n, h, w, channels);
+    TensorSpec weights = TensorSpec.of(DType.F32, op.taps().count(), channels, filters);
+    TensorSpec y = op.check(List.of(x, weights)).getFirst();
+    int products = op.taps().count() * channels + 3;
+    if (bias) {
+      add(
+          op,
+          List.of(x, weights, TensorSpec.of(DType.F32, filters), y),
+          products,
+          type,
+          STANDARD,
+          WEIGHTS,
+          STANDARD,
+          STANDARD);
+    } else {
+      add(op, List.of(x, weights, y), products, type, STANDARD, WEIGHTS, STANDARD);
+      add(
+          new Conv2dBackwardData(op, x.shape()),
+          List.of(weights, new TensorSpec(y.shape(), type), x),
+          op.taps().count() * filters + 3,
+          type,
+          WEIGHTS,
+          STANDARD,
+          STANDARD);
     }
   }
 
@@ -117,14 +181,13 @@ public final class ContractSuite {
   }
 
   private void elementwise(DType type) {
-    for (int channels : new int[] {1, 15, 16, 17, 64}) {
-      TensorSpec x = TensorSpec.of(type, 2, 3, 5, 2 * channels);
-      TensorSpec y = TensorSpec.of(type, 2, 3, 5, channels);
-      Draw wide = new Draw.Normal(0, 3);
-      add(new Gate(), List.of(x), 24, type, wide);
-      add(new Gate(), List.of(x, x), 24, type, wide, wide);
-      add(new GateBackward(), List.of(x, y), 24, type, wide, STANDARD);
-      add(new GateBackward(), List.of(x, x, y), 24, type, wide, wide, STANDARD);
+    // channels of a group: below, at and above a vector, and more than a block
+    for (int channels : new int[] {1, 15, 16, 17, 64, 1100}) {
+      for (int groups : new int[] {1, 3}) {
+        for (Gate.Kind kind : Gate.Kind.values()) {
+          gate(type, kind, groups, channels * groups);
+        }
+      }
     }
     // the last one is long enough to be split between threads
     for (int n : new int[] {1, 15, 16, 17, 1000, 70001}) {
@@ -142,6 +205,16 @@ public final class ContractSuite {
           type,
           new Draw.Whole(0, levels));
     }
+  }
+
+  private void gate(DType type, Gate.Kind kind, int groups, int channels) {
+    int width = channels > 1000 ? 1 : 5;
+    TensorSpec x = TensorSpec.of(type, 2, 3, width, 2 * channels);
+    TensorSpec y = TensorSpec.of(type, 2, 3, width, channels);
+    Draw wide = new Draw.Normal(0, 3);
+    add(new Gate(kind, groups), List.of(x), 24, type, wide);
+    add(new Gate(kind, groups), List.of(x, y), 24, type, wide, STANDARD);
+    add(new GateBackward(kind, groups), List.of(x, y), 24, type, wide, STANDARD);
   }
 
   private void crossEntropy(DType type) {
@@ -170,6 +243,189 @@ public final class ContractSuite {
             new Draw.Uniform(4, 9),
             STANDARD);
       }
+    }
+    crossEntropyOfColours(type, 3, 256, 41);
+    crossEntropyOfColours(type, 3, 5, 700);
+  }
+
+  /** Colours one after another in the last axis: more rows than the logits' shape has. */
+  private void crossEntropyOfColours(DType type, int colours, int classes, int pixels) {
+    TensorSpec logits = TensorSpec.of(type, 1, pixels, colours * classes);
+    TensorSpec targets = TensorSpec.of(DType.U8, 1, pixels, colours);
+    Draw labels = new Draw.Whole(0, classes);
+    Draw wide = new Draw.Normal(0, 4);
+    add(
+        new SoftmaxCrossEntropy(classes, null),
+        List.of(logits, targets),
+        classes + 16,
+        type,
+        wide,
+        labels);
+    add(
+        new SoftmaxCrossEntropyBackward(classes, type),
+        List.of(
+            logits,
+            targets,
+            TensorSpec.of(DType.F32, pixels * colours),
+            TensorSpec.of(DType.F32, 1)),
+        16,
+        DType.F32,
+        wide,
+        labels,
+        new Draw.Uniform(4, 9),
+        STANDARD);
+  }
+
+  private void units(DType type) {
+    Draw wide = new Draw.Normal(0, 4);
+    // rows shorter than a vector, odd, longer than a block; then enough of them for two threads
+    int[][] sizes = {{5, 1}, {7, 15}, {7, 16}, {7, 17}, {30, 64}, {3, 1100}, {301, 37}};
+    for (int[] s : sizes) {
+      TensorSpec x = TensorSpec.of(type, s[0], 1, s[1]);
+      TensorSpec y = TensorSpec.of(type, s[0], 1, 2 * s[1]);
+      add(new ConcatElu(), List.of(x), 24, type, wide);
+      add(new ConcatEluBackward(), List.of(x, y), 24, type, wide, STANDARD);
+    }
+    TensorSpec step = TensorSpec.of(DType.F64, 1);
+    for (int n : new int[] {1, 15, 16, 17, 1000, 70001}) {
+      TensorSpec x = TensorSpec.of(type, n);
+      add(new Elu(), List.of(x), 24, type, wide);
+      // what elu returns is above -1
+      add(new EluBackward(), List.of(x, x), 2, type, new Draw.Uniform(-1, 2), STANDARD);
+      add(new Elu(), List.of(x), 24, type, new Draw.Uniform(-1e-3, 1e-3));
+      Draw steps = new Draw.Whole(0, 100000);
+      add(new Dropout(0.5, 3, 0), List.of(x, step), 2, type, STANDARD, steps);
+      add(new Dropout(0.1, -7, 12), List.of(x, step), 2, type, STANDARD, steps);
+    }
+    add(
+        new Dropout(0, 1, 1),
+        List.of(TensorSpec.of(type, 40), step),
+        2,
+        type,
+        STANDARD,
+        new Draw.Whole(0, 9));
+  }
+
+  private void biases(DType type) {
+    int[][] sizes = {
+      {1, 1, 1},
+      {3, 7, 5},
+      {2, 9, 15},
+      {2, 9, 16},
+      {5, 8, 17},
+      {2, 3, 1100},
+      {4, 900, 33},
+      {400, 1, 16}
+    };
+    for (int[] s : sizes) {
+      for (int rows : new int[] {1, 2, 256}) {
+        TensorSpec x = TensorSpec.of(type, s[0], s[1], 1, s[2]);
+        TensorSpec table = TensorSpec.of(DType.F32, rows, s[2]);
+        TensorSpec labels = TensorSpec.of(DType.U8, s[0]);
+        Draw label = new Draw.Whole(0, rows);
+        int terms = s[0] * s[1] + 2;
+        if (rows == 1) {
+          add(new AddBias(), List.of(x, table), 1, DType.F32, STANDARD, STANDARD);
+          add(new AddBiasBackward(1), List.of(x), terms, DType.F32, STANDARD);
+        } else {
+          add(new AddBias(), List.of(x, table, labels), 1, DType.F32, STANDARD, STANDARD, label);
+          add(new AddBiasBackward(rows), List.of(x, labels), terms, DType.F32, STANDARD, label);
+        }
+      }
+    }
+  }
+
+  private void mixture(DType type) {
+    // images, height, width, colours, mixtures, levels; the last two are split between threads
+    int[][] sizes = {
+      {1, 1, 1, 1, 1, 2},
+      {2, 3, 5, 1, 3, 3},
+      {2, 3, 5, 3, 1, 3},
+      {1, 4, 5, 3, 5, 256},
+      {1, 3, 7, 1, 17, 16},
+      {2, 20, 21, 1, 10, 256},
+      {2, 10, 11, 3, 10, 256}
+    };
+    for (int[] s : sizes) {
+      int channels = (s[3] == 3 ? 10 : 3) * s[4];
+      TensorSpec parameters = TensorSpec.of(DType.F32, s[0], s[1], s[2], channels);
+      TensorSpec images = TensorSpec.of(DType.U8, s[0], s[1], s[2], s[3]);
+      Draw values = new Draw.Whole(0, s[5]);
+      // every parameter, so log-scales too: from below their bound to far wider than the range
+      for (Draw draw : List.of(new Draw.Normal(-0.5, 1), new Draw.Uniform(-9, 3))) {
+        if (type == DType.F32) {
+          add(
+              new LogisticMixture(s[4], s[5], null),
+              List.of(parameters, images),
+              s[4] + 32,
+              DType.F32,
+              draw,
+              values);
+        }
+        add(
+            new LogisticMixtureBackward(s[4], s[5], type),
+            List.of(parameters, images, TensorSpec.of(DType.F32, 1)),
+            s[4] + 32,
+            DType.F32,
+            draw,
+            values,
+            STANDARD);
+      }
+    }
+  }
+
+  private void weights() {
+    int[][] sizes = {
+      {1, 1, 1}, {4, 3, 15}, {2, 16, 16}, {9, 5, 17}, {3, 2, 1100}, {6, 70, 64}, {2, 300, 3}
+    };
+    for (int[] s : sizes) {
+      TensorSpec v = TensorSpec.of(DType.F32, s);
+      for (int axis : new int[] {1, 2}) {
+        TensorSpec g = TensorSpec.of(DType.F32, s[axis]);
+        int terms = v.shape().elements() / s[axis] + 8;
+        add(new WeightNorm(axis), List.of(v, g), terms, DType.F32, WEIGHTS, STANDARD);
+        add(
+            new WeightNormBackward(axis),
+            List.of(v, g, v),
+            terms,
+            DType.F32,
+            WEIGHTS,
+            STANDARD,
+            STANDARD);
+      }
+    }
+    // too short to be divided by their length
+    TensorSpec tiny = TensorSpec.of(DType.F32, 3, 4, 5);
+    TensorSpec g = TensorSpec.of(DType.F32, 5);
+    Draw nothing = new Draw.Normal(0, 1e-8);
+    add(new WeightNorm(2), List.of(tiny, g), 20, DType.F32, nothing, STANDARD);
+    add(
+        new WeightNormBackward(2),
+        List.of(tiny, g, tiny),
+        20,
+        DType.F32,
+        nothing,
+        STANDARD,
+        STANDARD);
+    for (boolean strict : new boolean[] {true, false}) {
+      add(
+          new MaskChannels(2, 3, strict, 1),
+          List.of(TensorSpec.of(DType.F32, 5, 4, 6)),
+          1,
+          DType.F32,
+          STANDARD);
+      add(
+          new MaskChannels(0, 3, strict, 0),
+          List.of(TensorSpec.of(DType.F32, 1, 18, 33)),
+          1,
+          DType.F32,
+          STANDARD);
+      add(
+          new MaskChannels(1, 1, strict, 1),
+          List.of(TensorSpec.of(DType.F32, 2, 17, 16)),
+          1,
+          DType.F32,
+          STANDARD);
     }
   }
 
@@ -209,6 +465,7 @@ public final class ContractSuite {
       Shape x = Shape.of(s);
       for (int shift : new int[] {1, -1, 0, 3, -40}) {
         add(new ShiftRows(shift), List.of(new TensorSpec(x, type)), 1, type, STANDARD);
+        add(new ShiftColumns(shift), List.of(new TensorSpec(x, type)), 1, type, STANDARD);
       }
       TensorSpec row = TensorSpec.of(DType.I32, 1);
       Draw index = new Draw.Whole(0, s[1]);

@@ -1,29 +1,44 @@
 package dev.gatun.engine.contract;
 
 import dev.gatun.engine.Op;
+import dev.gatun.engine.Philox;
 import dev.gatun.engine.Shape;
 import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.op.Adam;
 import dev.gatun.engine.op.Add;
+import dev.gatun.engine.op.AddBias;
+import dev.gatun.engine.op.AddBiasBackward;
+import dev.gatun.engine.op.ConcatElu;
+import dev.gatun.engine.op.ConcatEluBackward;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Conv2dBackwardData;
 import dev.gatun.engine.op.Conv2dBackwardWeights;
+import dev.gatun.engine.op.Dropout;
+import dev.gatun.engine.op.Elu;
+import dev.gatun.engine.op.EluBackward;
 import dev.gatun.engine.op.Fill;
 import dev.gatun.engine.op.Gate;
 import dev.gatun.engine.op.GateBackward;
 import dev.gatun.engine.op.GroupNorm;
 import dev.gatun.engine.op.GroupNormBackward;
+import dev.gatun.engine.op.LogisticMixture;
+import dev.gatun.engine.op.LogisticMixtureBackward;
+import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.NormalizePixels;
 import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.ReluBackward;
 import dev.gatun.engine.op.SelectRow;
 import dev.gatun.engine.op.SelectRowBackward;
+import dev.gatun.engine.op.ShiftColumns;
 import dev.gatun.engine.op.ShiftRows;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
 import dev.gatun.engine.op.SoftmaxCrossEntropyBackward;
 import dev.gatun.engine.op.SquaredNorm;
 import dev.gatun.engine.op.Taps;
+import dev.gatun.engine.op.WeightNorm;
+import dev.gatun.engine.op.WeightNormBackward;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -51,6 +66,11 @@ public final class Reference {
       magnitude[i] = m;
     }
 
+    private void grow(int i, double v, double m) {
+      value[i] += v;
+      magnitude[i] += m;
+    }
+
     private void add(int i, double term) {
       value[i] += term;
       magnitude[i] += Math.abs(term);
@@ -75,14 +95,27 @@ public final class Reference {
         (op, specs, in) -> map(in.get(0).length, i -> in.get(0)[i] > 0 ? in.get(1)[i] : 0));
     register(Add.class, Reference::add);
     register(Fill.class, (op, specs, in) -> map(op.spec().shape().elements(), i -> op.value()));
+    register(Elu.class, (op, specs, in) -> map(in.get(0).length, i -> elu(in.get(0)[i])));
+    register(EluBackward.class, Reference::eluBackward);
+    register(ConcatElu.class, Reference::concatElu);
+    register(ConcatEluBackward.class, Reference::concatEluBackward);
+    register(Dropout.class, Reference::dropout);
+    register(AddBias.class, Reference::addBias);
+    register(AddBiasBackward.class, Reference::addBiasBackward);
+    register(WeightNorm.class, Reference::weightNorm);
+    register(WeightNormBackward.class, Reference::weightNormBackward);
+    register(MaskChannels.class, Reference::maskChannels);
     register(NormalizePixels.class, Reference::normalizePixels);
     register(SoftmaxCrossEntropy.class, Reference::crossEntropy);
     register(SoftmaxCrossEntropyBackward.class, Reference::crossEntropyBackward);
+    register(LogisticMixture.class, Reference::logisticMixture);
+    register(LogisticMixtureBackward.class, Reference::logisticMixtureBackward);
     register(GroupNorm.class, Reference::groupNorm);
     register(GroupNormBackward.class, Reference::groupNormBackward);
     register(SelectRow.class, Reference::selectRow);
     register(SelectRowBackward.class, Reference::selectRowBackward);
     register(ShiftRows.class, Reference::shiftRows);
+    register(ShiftColumns.class, Reference::shiftColumns);
     register(SquaredNorm.class, Reference::squaredNorm);
     register(Adam.class, Reference::adam);
   }
@@ -151,9 +184,13 @@ public final class Reference {
     int channels = w.dim(1);
     int filters = w.dim(2);
     Result out = Result.of(y.elements());
-    if (in.size() > 2) {
-      for (int i = 0; i < y.elements(); i++) {
+    boolean bias = in.size() > 2 && specs.get(2).shape().rank() == 1;
+    for (int i = 0; i < y.elements(); i++) {
+      if (bias) {
         out.add(i, in.get(2)[i % filters]);
+      }
+      if (in.size() > (bias ? 3 : 2)) {
+        out.add(i, in.getLast()[i]);
       }
     }
     taps(
@@ -179,6 +216,11 @@ public final class Reference {
     int channels = w.dim(1);
     int filters = w.dim(2);
     Result dx = Result.of(op.xShape().elements());
+    if (in.size() > 2) {
+      for (int i = 0; i < dx.value.length; i++) {
+        dx.add(i, in.get(2)[i]);
+      }
+    }
     taps(
         op.forward(),
         op.xShape(),
@@ -226,52 +268,42 @@ public final class Reference {
     return 1 / (1 + Math.exp(-x));
   }
 
-  /** The sum of x and the addend, where there is one, at index i. */
-  private static double sum(List<double[]> in, int addends, int i) {
-    return in.get(0)[i] + (addends > 0 ? in.get(1)[i] : 0);
+  /** Where in x the a of output element i is: in the first half of its group's block. */
+  private static int gateInput(int i, int width) {
+    return i / width * 2 * width + i % width;
   }
 
   private static List<Result> gate(Gate op, List<TensorSpec> specs, List<double[]> in) {
-    int channels = specs.get(0).shape().dim(-1) / 2;
-    Result y = Result.of(specs.get(0).shape().elements() / 2);
+    int width = specs.getFirst().shape().dim(-1) / 2 / op.groups();
+    Result y = Result.of(in.getFirst().length / 2);
     for (int i = 0; i < y.value.length; i++) {
-      int at = i / channels * 2 * channels + i % channels;
-      double a = sum(in, in.size() - 1, at);
-      double b = sum(in, in.size() - 1, at + channels);
-      double size =
-          in.size() > 1
-              ? Math.abs(in.get(0)[at])
-                  + Math.abs(in.get(1)[at])
-                  + Math.abs(in.get(0)[at + channels])
-                  + Math.abs(in.get(1)[at + channels])
-              : 0;
-      // a sigmoid is 0.5 + 0.5 tanh(x/2), two terms that may cancel; both slopes are at most 1
-      double magnitude = Math.abs(Math.tanh(a)) * (0.5 + 0.5 * Math.abs(Math.tanh(b / 2)));
-      y.set(i, Math.tanh(a) * sigmoid(b), magnitude + size / 8);
+      double a = in.getFirst()[gateInput(i, width)];
+      double b = in.getFirst()[gateInput(i, width) + width];
+      double f = op.kind() == Gate.Kind.LINEAR ? a : Math.tanh(a);
+      // a sigmoid is 0.5 + 0.5 tanh(x/2), two terms that may cancel
+      y.set(i, f * sigmoid(b), Math.abs(f) * (0.5 + 0.5 * Math.abs(Math.tanh(b / 2))));
+      if (in.size() > 1) {
+        y.add(i, in.get(1)[i]);
+      }
     }
     return List.of(y);
   }
 
   private static List<Result> gateBackward(
       GateBackward op, List<TensorSpec> specs, List<double[]> in) {
-    int channels = specs.getLast().shape().dim(-1);
-    double[] dy = in.getLast();
+    int width = specs.getFirst().shape().dim(-1) / 2 / op.groups();
+    double[] dy = in.get(1);
     Result dx = Result.of(2 * dy.length);
     for (int i = 0; i < dy.length; i++) {
-      int at = i / channels * 2 * channels + i % channels;
-      double t = Math.tanh(sum(in, in.size() - 2, at));
-      double s = sigmoid(sum(in, in.size() - 2, at + channels));
-      double g = Math.abs(dy[i]);
-      // 1 - t*t and 1 - s cancel; the sum's own rounding enters through slopes of at most 1
-      double size =
-          in.size() > 2
-              ? Math.abs(in.get(0)[at])
-                  + Math.abs(in.get(1)[at])
-                  + Math.abs(in.get(0)[at + channels])
-                  + Math.abs(in.get(1)[at + channels])
-              : 0;
-      dx.set(at, dy[i] * s * (1 - t * t), g * (1 + size / 8));
-      dx.set(at + channels, dy[i] * t * s * (1 - s), g * (1 + size / 8));
+      int at = gateInput(i, width);
+      double a = in.getFirst()[at];
+      double s = sigmoid(in.getFirst()[at + width]);
+      boolean linear = op.kind() == Gate.Kind.LINEAR;
+      double f = linear ? a : Math.tanh(a);
+      double slope = linear ? 1 : 1 - f * f;
+      // 1 - f * f and 1 - s cancel, as do the two halves of s: what is wrong is wrong as of a 1
+      dx.set(at, dy[i] * s * slope, Math.abs(dy[i]));
+      dx.set(at + width, dy[i] * f * s * (1 - s), Math.abs(dy[i]) * (linear ? Math.abs(a) : 1));
     }
     return List.of(dx);
   }
@@ -283,6 +315,362 @@ public final class Reference {
       y.add(i, in.get(1)[i]);
     }
     return List.of(y);
+  }
+
+  private static double elu(double x) {
+    return x > 0 ? x : Math.expm1(x);
+  }
+
+  private static double eluSlope(double x) {
+    return x > 0 ? 1 : Math.exp(x);
+  }
+
+  private static List<Result> eluBackward(
+      EluBackward op, List<TensorSpec> specs, List<double[]> in) {
+    return map(in.get(0).length, i -> in.get(1)[i] * (in.get(0)[i] > 0 ? 1 : in.get(0)[i] + 1));
+  }
+
+  private static List<Result> concatElu(ConcatElu op, List<TensorSpec> specs, List<double[]> in) {
+    int channels = specs.get(0).shape().dim(-1);
+    return map(
+        2 * in.get(0).length,
+        i -> {
+          double x = in.get(0)[i / (2 * channels) * channels + i % channels];
+          return elu(i / channels % 2 == 0 ? x : -x);
+        });
+  }
+
+  private static List<Result> concatEluBackward(
+      ConcatEluBackward op, List<TensorSpec> specs, List<double[]> in) {
+    int channels = specs.get(0).shape().dim(-1);
+    Result dx = Result.of(in.get(0).length);
+    for (int i = 0; i < dx.value.length; i++) {
+      double x = in.get(0)[i];
+      double dy1 = in.get(1)[i / channels * 2 * channels + i % channels];
+      double dy2 = in.get(1)[(i / channels * 2 + 1) * channels + i % channels];
+      // a device may get exp(x) as 1 + elu(x): an absolute error, as of a 1
+      dx.set(i, dy1 * eluSlope(x) - dy2 * eluSlope(-x), Math.abs(dy1) + Math.abs(dy2));
+    }
+    return List.of(dx);
+  }
+
+  private static List<Result> dropout(Dropout op, List<TensorSpec> specs, List<double[]> in) {
+    Philox philox = new Philox(op.seed());
+    int[] words = new int[4];
+    double share = Math.round(op.rate() * 256) / 256.0;
+    return map(
+        in.get(0).length,
+        i -> {
+          philox.words(
+              i / 16, (int) in.get(1)[0], op.site(), Philox.Stream.DROPOUT.ordinal(), words);
+          int drawn = words[i / 4 % 4] >>> (8 * (i % 4)) & 0xFF;
+          return drawn / 256.0 >= share ? in.get(0)[i] / (1 - share) : 0;
+        });
+  }
+
+  private static List<Result> addBias(AddBias op, List<TensorSpec> specs, List<double[]> in) {
+    int channels = specs.get(0).shape().dim(-1);
+    int image = in.get(0).length / specs.get(0).shape().dim(0);
+    Result y = Result.of(in.get(0).length);
+    for (int i = 0; i < y.value.length; i++) {
+      int label = in.size() > 2 ? (int) in.get(2)[i / image] : 0;
+      y.add(i, in.get(0)[i]);
+      y.add(i, in.get(1)[label * channels + i % channels]);
+    }
+    return List.of(y);
+  }
+
+  private static List<Result> addBiasBackward(
+      AddBiasBackward op, List<TensorSpec> specs, List<double[]> in) {
+    int channels = specs.get(0).shape().dim(-1);
+    int image = in.get(0).length / specs.get(0).shape().dim(0);
+    Result dtable = Result.of(op.rows() * channels);
+    for (int i = 0; i < in.get(0).length; i++) {
+      int label = in.size() > 1 ? (int) in.get(1)[i / image] : 0;
+      dtable.add(label * channels + i % channels, in.get(0)[i]);
+    }
+    return List.of(dtable);
+  }
+
+  /** Which element of g belongs to element i of the weights. */
+  private static int scaleOf(int axis, Shape v, int i) {
+    return axis == 2 ? i % v.dim(2) : i / v.dim(2) % v.dim(1);
+  }
+
+  /** The sums of a * b, and of the products' sizes, over all axes but one. */
+  private static Result sums(int axis, Shape v, double[] a, double[] b) {
+    Result sums = Result.of(v.dim(axis));
+    for (int i = 0; i < a.length; i++) {
+      sums.add(scaleOf(axis, v, i), a[i] * b[i]);
+    }
+    return sums;
+  }
+
+  private static List<Result> weightNorm(WeightNorm op, List<TensorSpec> specs, List<double[]> in) {
+    Shape shape = specs.get(0).shape();
+    double[] v = in.get(0);
+    Result squares = sums(op.axis(), shape, v, v);
+    return map(
+        v.length,
+        i -> {
+          int k = scaleOf(op.axis(), shape, i);
+          return in.get(1)[k] * v[i] / Math.sqrt(Math.max(squares.value[k], 1e-12));
+        });
+  }
+
+  private static List<Result> weightNormBackward(
+      WeightNormBackward op, List<TensorSpec> specs, List<double[]> in) {
+    Shape shape = specs.get(0).shape();
+    double[] v = in.get(0);
+    Result squares = sums(op.axis(), shape, v, v);
+    Result dots = sums(op.axis(), shape, in.get(2), v);
+    Result dv = Result.of(v.length);
+    Result dg = Result.of(squares.value.length);
+    for (int i = 0; i < v.length; i++) {
+      int k = scaleOf(op.axis(), shape, i);
+      double norm = Math.sqrt(Math.max(squares.value[k], 1e-12));
+      double unit = squares.value[k] > 1e-12 ? v[i] / norm : 0;
+      double scale = in.get(1)[k] / norm;
+      dv.set(
+          i,
+          scale * (in.get(2)[i] - unit * dots.value[k] / norm),
+          Math.abs(scale) * (Math.abs(in.get(2)[i]) + Math.abs(unit) * dots.magnitude[k] / norm));
+      dg.set(k, dots.value[k] / norm, dots.magnitude[k] / norm);
+    }
+    return List.of(dv, dg);
+  }
+
+  private static List<Result> maskChannels(
+      MaskChannels op, List<TensorSpec> specs, List<double[]> in) {
+    Shape w = specs.get(0).shape();
+    int channels = w.dim(1) - op.free();
+    return map(
+        w.elements(),
+        i -> {
+          int c = i / w.dim(2) % w.dim(1);
+          int from = c * op.colours() / channels;
+          int to = i % w.dim(2) * op.colours() / w.dim(2);
+          boolean reaches = op.strict() ? from < to : from <= to;
+          boolean elsewhere = i / w.dim(2) / w.dim(1) != op.centre() || c >= channels;
+          return elsewhere || reaches ? in.get(0)[i] : 0;
+        });
+  }
+
+  private static double softplus(double x) {
+    return Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
+  }
+
+  /**
+   * What one mixture component gives one colour of one pixel: a value with the sum of the sizes of
+   * its terms, and its slopes likewise.
+   */
+  private record Bin(
+      double value,
+      double size,
+      double byMean,
+      double byMeanSize,
+      double byScale,
+      double byScaleSize) {}
+
+  /**
+   * The logarithm of a logistic's mass in a bin, by the three terms that the op's page gives.
+   *
+   * @param meanSize the sum of the sizes of the mean's terms
+   */
+  private static Bin bin(int levels, int level, double mean, double meanSize, double logScale) {
+    double s = Math.max(logScale, -7);
+    double inverse = Math.exp(-s);
+    double half = 1.0 / (levels - 1);
+    double x = 2.0 * level / (levels - 1) - 1;
+    double a = inverse * (x + half - mean);
+    double b = inverse * (x - half - mean);
+    double width = 2 * half * inverse;
+    // an error of the scale, through exp, is one of |s| ulps; x is a difference of terms up to 2
+    double argument = inverse * (3 + half + meanSize) * (1 + Math.abs(s));
+    double value = 0;
+    double size = 2;
+    double byMean = 0;
+    double byMeanSize = 0;
+    double byScale = 0;
+    double byScaleSize = 0;
+    if (level < levels - 1) {
+      double slope = sigmoid(-a);
+      double curve = slope * sigmoid(a);
+      value -= softplus(-a);
+      size += softplus(-a) + slope * argument;
+      byMean -= inverse * slope;
+      byMeanSize += inverse * (slope * (2 + Math.abs(s)) + curve * argument);
+      byScale -= a * slope;
+      byScaleSize += Math.abs(a) * (slope + curve * argument) + slope * argument;
+    }
+    if (level > 0) {
+      double slope = sigmoid(b);
+      double curve = slope * sigmoid(-b);
+      value -= softplus(b);
+      size += softplus(b) + slope * argument;
+      byMean += inverse * slope;
+      byMeanSize += inverse * (slope * (2 + Math.abs(s)) + curve * argument);
+      byScale += b * slope;
+      byScaleSize += Math.abs(b) * (slope + curve * argument) + slope * argument;
+    }
+    if (level > 0 && level < levels - 1) {
+      double inside = Math.log(-Math.expm1(-width));
+      value += inside;
+      size += Math.abs(inside) + 2 + Math.abs(s);
+      byScale -= width / Math.expm1(width);
+      byScaleSize += (2 + Math.abs(s)) * width / Math.expm1(width) * (1 + width);
+    }
+    if (logScale < -7) {
+      byScale = 0;
+      byScaleSize = 0;
+    }
+    return new Bin(value, size, byMean, byMeanSize, byScale, byScaleSize);
+  }
+
+  /** One pixel under a mixture. */
+  private static final class MixturePixel {
+    final int mixtures;
+    final int colours;
+    final double[] x;
+    final double[][] tanh;
+    final Bin[][] bins;
+    final double[] prior;
+    final double[] posterior;
+    final double[] logitValues;
+    final double[] totalSizes;
+    double value;
+    double priorSize;
+    double posteriorSize;
+
+    MixturePixel(int mixtures, int levels, int colours, int pixel, List<double[]> in) {
+      this.mixtures = mixtures;
+      this.colours = colours;
+      x = new double[colours];
+      tanh = new double[colours][mixtures];
+      bins = new Bin[colours][mixtures];
+      int channels = (colours == 3 ? 10 : 3) * mixtures;
+      double[] p = Arrays.copyOfRange(in.get(0), pixel * channels, (pixel + 1) * channels);
+      double[] logits = Arrays.copyOf(p, mixtures);
+      double[] totals = logits.clone();
+      double[] sizes = new double[mixtures];
+      for (int c = 0; c < colours; c++) {
+        int level = (int) in.get(1)[pixel * colours + c];
+        x[c] = 2.0 * level / (levels - 1) - 1;
+        for (int m = 0; m < mixtures; m++) {
+          double mean = p[place(c, 0, m)];
+          double size = Math.abs(mean);
+          if (colours == 3) {
+            tanh[c][m] = Math.tanh(p[place(c, 2, m)]);
+          }
+          if (c == 1) {
+            mean += tanh[0][m] * x[0];
+            size += 3;
+          } else if (c == 2) {
+            mean += tanh[1][m] * x[0] + tanh[2][m] * x[1];
+            size += 6;
+          }
+          bins[c][m] = bin(levels, level, mean, size, p[place(c, 1, m)]);
+          totals[m] += bins[c][m].value;
+          sizes[m] += bins[c][m].size;
+        }
+      }
+      prior = new double[mixtures];
+      posterior = new double[mixtures];
+      double all = shares(logits, prior);
+      double own = shares(totals, posterior);
+      value = all - own;
+      // what is wrong with an exponent is wrong by as much with the logarithm of a sum of exp, in
+      // the proportion of the shares; exp's and log's own errors are those of a 1
+      priorSize = 1 + Math.abs(all);
+      posteriorSize = 1 + Math.abs(own);
+      for (int m = 0; m < mixtures; m++) {
+        priorSize += prior[m] * Math.abs(logits[m]);
+        posteriorSize += posterior[m] * (Math.abs(logits[m]) + sizes[m]);
+        sizes[m] += Math.abs(logits[m]);
+      }
+      logitValues = logits;
+      totalSizes = sizes;
+    }
+
+    /** Where a colour's mean, log-scale or coefficient (part 0, 1, 2) of a component is. */
+    int place(int colour, int part, int m) {
+      return mixtures * (1 + colour * (colours == 3 ? 3 : 2) + part) + m;
+    }
+
+    private static double shares(double[] logs, double[] shares) {
+      double max = Arrays.stream(logs).max().orElseThrow();
+      double sum = 0;
+      for (double v : logs) {
+        sum += Math.exp(v - max);
+      }
+      double total = max + Math.log(sum);
+      for (int m = 0; m < logs.length; m++) {
+        shares[m] = Math.exp(logs[m] - total);
+      }
+      return total;
+    }
+  }
+
+  private static List<Result> logisticMixture(
+      LogisticMixture op, List<TensorSpec> specs, List<double[]> in) {
+    int colours = specs.get(1).shape().dim(3);
+    int pixels = specs.get(1).shape().rows();
+    Result mean = Result.of(1);
+    Result nats = Result.of(pixels);
+    for (int i = 0; i < pixels; i++) {
+      MixturePixel pixel = new MixturePixel(op.mixtures(), op.levels(), colours, i, in);
+      nats.set(i, pixel.value, pixel.priorSize + pixel.posteriorSize);
+      mean.value[0] += nats.value[i] / pixels / colours;
+      mean.magnitude[0] += nats.magnitude[i] / pixels / colours;
+    }
+    return List.of(mean, nats);
+  }
+
+  private static List<Result> logisticMixtureBackward(
+      LogisticMixtureBackward op, List<TensorSpec> specs, List<double[]> in) {
+    int colours = specs.get(1).shape().dim(3);
+    int pixels = specs.get(1).shape().rows();
+    int channels = specs.get(0).shape().dim(3);
+    double scale = in.get(2)[0] / pixels / colours;
+    Result d = Result.of(in.get(0).length);
+    // a share may be below the least normal number, where a device has fewer bits or none
+    Arrays.fill(d.magnitude, 0x1p-126 / 0x1p-24);
+    for (int i = 0; i < pixels; i++) {
+      MixturePixel pixel = new MixturePixel(op.mixtures(), op.levels(), colours, i, in);
+      for (int m = 0; m < op.mixtures(); m++) {
+        double share = pixel.posterior[m];
+        // shares are exponentials: a relative error of theirs is an absolute one of the exponent
+        double shareSize = share * (1 + pixel.totalSizes[m] + pixel.posteriorSize);
+        double priorSize = pixel.prior[m] * (1 + Math.abs(pixel.logitValues[m]) + pixel.priorSize);
+        int at = i * channels;
+        d.grow(at + m, (pixel.prior[m] - share) * scale, (priorSize + shareSize) * Math.abs(scale));
+        double[] means = new double[colours];
+        double[] meanSizes = new double[colours];
+        for (int c = 0; c < colours; c++) {
+          Bin bin = pixel.bins[c][m];
+          means[c] = -share * bin.byMean * scale;
+          meanSizes[c] =
+              (share * bin.byMeanSize + shareSize * Math.abs(bin.byMean)) * Math.abs(scale);
+          d.grow(at + pixel.place(c, 0, m), means[c], meanSizes[c]);
+          d.grow(
+              at + pixel.place(c, 1, m),
+              -share * bin.byScale * scale,
+              (share * bin.byScaleSize + shareSize * Math.abs(bin.byScale)) * Math.abs(scale));
+        }
+        if (colours == 3) {
+          for (int c = 0; c < 3; c++) {
+            int target = c == 0 ? 1 : 2;
+            double tanh = pixel.tanh[c][m];
+            // 1 - tanh^2 cancels, and x is a difference of terms up to 2 and 1
+            d.grow(
+                at + pixel.place(c, 2, m),
+                means[target] * pixel.x[c == 2 ? 1 : 0] * (1 - tanh * tanh),
+                3 * meanSizes[target]);
+          }
+        }
+      }
+    }
+    return List.of(d);
   }
 
   private static List<Result> normalizePixels(
@@ -303,8 +691,8 @@ public final class Reference {
 
   private static List<Result> crossEntropy(
       SoftmaxCrossEntropy op, List<TensorSpec> specs, List<double[]> in) {
-    int classes = specs.get(0).shape().dim(-1);
-    int rows = specs.get(0).shape().rows();
+    int classes = op.classesOf(specs.get(0).shape());
+    int rows = in.get(0).length / classes;
     Result mean = Result.of(1);
     Result nats = Result.of(rows);
     Result lse = Result.of(rows);
@@ -331,8 +719,8 @@ public final class Reference {
 
   private static List<Result> crossEntropyBackward(
       SoftmaxCrossEntropyBackward op, List<TensorSpec> specs, List<double[]> in) {
-    int classes = specs.get(0).shape().dim(-1);
-    int rows = specs.get(0).shape().rows();
+    int classes = op.classesOf(specs.get(0).shape());
+    int rows = in.get(0).length / classes;
     Result d = Result.of(rows * classes);
     double scale = in.get(3)[0] / rows;
     for (int i = 0; i < d.value.length; i++) {
@@ -466,6 +854,17 @@ public final class Reference {
         i -> {
           int source = i / width % x.dim(1) - op.rows();
           return source >= 0 && source < x.dim(1) ? in.get(0)[i - op.rows() * width] : 0;
+        });
+  }
+
+  private static List<Result> shiftColumns(
+      ShiftColumns op, List<TensorSpec> specs, List<double[]> in) {
+    Shape x = specs.get(0).shape();
+    return map(
+        x.elements(),
+        i -> {
+          int source = i / x.dim(3) % x.dim(2) - op.columns();
+          return source >= 0 && source < x.dim(2) ? in.get(0)[i - op.columns() * x.dim(3)] : 0;
         });
   }
 

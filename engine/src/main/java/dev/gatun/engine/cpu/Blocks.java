@@ -12,8 +12,7 @@ final class Blocks {
   final float[] c = new float[SIZE];
   final float[] d = new float[SIZE];
   final float[] e = new float[SIZE];
-  final float[] wide = new float[2 * SIZE];
-  final float[] wide2 = new float[2 * SIZE];
+  final float[] f = new float[SIZE];
 
   /** As many as the widest vector has lanes. */
   final float[] lanes = new float[64];

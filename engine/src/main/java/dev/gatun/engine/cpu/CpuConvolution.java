@@ -13,6 +13,7 @@ import dev.gatun.engine.op.Conv2dBackwardData;
 import dev.gatun.engine.op.Conv2dBackwardWeights;
 import dev.gatun.engine.op.Taps;
 import dev.gatun.ffi.Dnnl;
+import dev.gatun.ffi.DnnlAttributes;
 import dev.gatun.ffi.DnnlDesc;
 import dev.gatun.ffi.DnnlPrimitive;
 import dev.gatun.ffi.DnnlPrimitive.ConvGeometry;
@@ -20,6 +21,7 @@ import dev.gatun.ffi.HostMemory;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Supplier;
 
 /**
  * Convolutions by taps on oneDNN. The taps' bounding box is a dense kernel with asymmetric padding;
@@ -28,6 +30,13 @@ import java.util.List;
  */
 final class CpuConvolution implements Launch {
   private static final int NO_CELL = -1; // of a tap that reads nothing but zeros
+
+  /**
+   * Weight gradients below this run on one thread. oneDNN's threads meet at a barrier at which they
+   * spin: that costs more than a second core brings, and ten times as much where somebody else has
+   * it.
+   */
+  private static final double ONE_THREAD_PRODUCTS = 5e8;
 
   private final CpuDevice device;
   private final List<AutoCloseable> owned = new ArrayList<>();
@@ -226,56 +235,148 @@ final class CpuConvolution implements Launch {
   }
 
   private void planForward(Conv2d op, List<Tensor> in, Tensor y) {
-    Tensor x = in.get(0);
-    Tensor w = in.get(1);
-    Tensor bias = in.size() > 2 ? in.get(2) : null;
+    List<TensorSpec> specs = in.stream().map(Tensor::spec).toList();
+    planForward(
+        op,
+        in.get(0),
+        new Weights(in.get(1), false),
+        Conv2d.hasBias(specs) ? in.get(2) : null,
+        Conv2d.hasAddend(specs) ? in.getLast() : null,
+        y);
+  }
+
+  /** Weights [T,C,K], or the same seen the other way round: from K channels to C filters. */
+  private record Weights(Tensor tensor, boolean transposed) {
+    int taps() {
+      return tensor.shape().dim(0);
+    }
+
+    int channels() {
+      return tensor.shape().dim(transposed ? 2 : 1);
+    }
+
+    int filters() {
+      return tensor.shape().dim(transposed ? 1 : 2);
+    }
+
+    int cell() {
+      return channels() * filters();
+    }
+
+    DnnlDesc any(Box box, DType type) {
+      return DnnlDesc.any(
+          CpuConvolution.type(type), new long[] {filters(), channels(), box.height, box.width});
+    }
+
+    DnnlDesc dense(Box box) {
+      return DnnlDesc.strided(
+          dnnl_f32(),
+          new long[] {filters(), channels(), box.height, box.width},
+          new long[] {
+            transposed ? channels() : 1,
+            transposed ? 1 : filters(),
+            (long) box.width * cell(),
+            cell()
+          });
+    }
+  }
+
+  private void planForward(Conv2d op, Tensor x, Weights w, Tensor bias, Tensor addend, Tensor y) {
     Box box = Box.of(op, x.shape(), y.shape());
     Frame frame = box.frame(op, x.shape(), y.shape());
     Tensor source = framed(x, frame);
     DnnlDesc xDesc = image(source);
     DnnlDesc yDesc = image(y);
     DnnlDesc biasDesc = bias == null ? null : own(DnnlDesc.dense(dnnl_f32(), bias.elements()));
-    DnnlPrimitive conv =
-        own(
-            DnnlPrimitive.convolutionForward(
-                dnnl(),
-                false,
-                xDesc,
-                weightsAny(box, w.shape(), x.dtype()),
-                biasDesc,
-                yDesc,
-                box.geometry(op, x.shape(), y.shape(), frame),
-                null));
-    DnnlDesc packedDesc = own(conv.chosen(dnnl_query_weights_md()));
-    long packed = packWeights(box, w, packedDesc);
-    conv.bind(DNNL_ARG_SRC_0(), xDesc, source.address());
-    conv.bind(DNNL_ARG_WEIGHTS_0(), packedDesc, packed);
-    if (bias != null) {
-      conv.bind(DNNL_ARG_BIAS(), biasDesc, bias.address());
+    try (DnnlAttributes attributes = new DnnlAttributes()) {
+      if (addend != null) {
+        attributes.thenAdd(yDesc);
+      }
+      DnnlPrimitive conv =
+          own(
+              DnnlPrimitive.convolutionForward(
+                  dnnl(),
+                  false,
+                  xDesc,
+                  own(w.any(box, x.dtype())),
+                  biasDesc,
+                  yDesc,
+                  box.geometry(op, x.shape(), y.shape(), frame),
+                  attributes));
+      DnnlDesc packedDesc = own(conv.chosen(dnnl_query_weights_md()));
+      long packed = packWeights(box, w, packedDesc);
+      conv.bind(DNNL_ARG_SRC_0(), xDesc, source.address());
+      conv.bind(DNNL_ARG_WEIGHTS_0(), packedDesc, packed);
+      if (bias != null) {
+        conv.bind(DNNL_ARG_BIAS(), biasDesc, bias.address());
+      }
+      if (addend != null) {
+        conv.bind(DnnlAttributes.ADDEND, yDesc, addend.address());
+      }
+      conv.bind(DNNL_ARG_DST_0(), yDesc, y.address());
+      addStep(conv);
     }
-    conv.bind(DNNL_ARG_DST_0(), yDesc, y.address());
-    addStep(conv);
   }
 
   private void planBackwardData(Conv2dBackwardData op, List<Tensor> in, Tensor dx) {
-    Tensor w = in.get(0);
-    Tensor dy = in.get(1);
-    Box box = Box.of(op.forward(), dx.shape(), dy.shape());
-    Frame frame = box.frame(op.forward(), dx.shape(), dy.shape());
-    ConvGeometry geometry = box.geometry(op.forward(), dx.shape(), dy.shape(), frame);
+    Conv2d forward = op.forward();
+    Tensor addend = in.size() > 2 ? in.get(2) : null;
+    if (forward.strideH() == 1 && forward.strideW() == 1) {
+      // a convolution with the taps mirrored and the weights transposed: unlike oneDNN's backward
+      // primitive, a forward one can add something
+      List<Taps.Tap> mirrored =
+          forward.taps().list().stream().map(t -> new Taps.Tap(-t.dy(), -t.dx())).toList();
+      Conv2d mirror = new Conv2d(new Taps(mirrored));
+      planForward(mirror, in.get(1), new Weights(in.get(0), true), null, addend, dx);
+      return;
+    }
+    if (addend == null) {
+      planStridedBackwardData(forward, in.get(0), in.get(1), dx);
+      return;
+    }
+    // in f32, so that the sum is rounded once
+    Tensor wide =
+        dx.dtype() == DType.F32
+            ? dx
+            : own(Tensor.allocate(device, new TensorSpec(dx.shape(), DType.F32)));
+    planStridedBackwardData(forward, in.get(0), in.get(1), wide);
+    MemorySegment a = device.segment(addend);
+    MemorySegment sum = device.segment(wide);
+    MemorySegment d = device.segment(dx);
+    steps.add(() ->
+        device
+            .workers()
+            .forRange(
+                dx.elements(),
+                Blocks.SIZE,
+                (from, to) -> {
+                  Blocks block = Blocks.own();
+                  device.loops().load(wide.dtype(), sum, from, block.a, 0, to - from);
+                  device.loops().load(dx.dtype(), a, from, block.b, 0, to - from);
+                  Arithmetic.add(block.a, block.b, to - from);
+                  device.loops().store(dx.dtype(), block.a, 0, d, from, to - from);
+                }));
+  }
+
+  private void planStridedBackwardData(Conv2d op, Tensor w, Tensor dy, Tensor dx) {
+    Box box = Box.of(op, dx.shape(), dy.shape());
+    Frame frame = box.frame(op, dx.shape(), dy.shape());
+    ConvGeometry geometry = box.geometry(op, dx.shape(), dy.shape(), frame);
+    Weights weights = new Weights(w, false);
     Tensor target =
         frame == null ? dx : own(Tensor.allocate(device, new TensorSpec(frame.framed, dx.dtype())));
     DnnlDesc dxDesc = image(target);
     DnnlDesc dyDesc = image(dy);
-    DnnlDesc any = weightsAny(box, w.shape(), dy.dtype());
+    DnnlDesc any = own(weights.any(box, dy.dtype()));
+    DnnlDesc alike = image(target.shape(), dy.dtype()); // there is no forward from f32 to bf16
     try (DnnlPrimitive hint =
-        DnnlPrimitive.convolutionForward(dnnl(), true, dxDesc, any, null, dyDesc, geometry, null)) {
+        DnnlPrimitive.convolutionForward(dnnl(), true, alike, any, null, dyDesc, geometry, null)) {
       DnnlPrimitive conv =
           own(
               DnnlPrimitive.convolutionBackwardData(
                   dnnl(), dxDesc, any, dyDesc, geometry, hint, null));
       DnnlDesc packedDesc = own(conv.chosen(dnnl_query_weights_md()));
-      long packed = packWeights(box, w, packedDesc);
+      long packed = packWeights(box, weights, packedDesc);
       conv.bind(DNNL_ARG_DIFF_DST_0(), dyDesc, dy.address());
       conv.bind(DNNL_ARG_WEIGHTS_0(), packedDesc, packed);
       conv.bind(DNNL_ARG_DIFF_SRC_0(), dxDesc, target.address());
@@ -297,6 +398,7 @@ final class CpuConvolution implements Launch {
     Tensor x = in.get(0);
     Tensor dy = in.get(1);
     Tensor dw = out.get(0);
+    Weights weights = new Weights(dw, false);
     Box box =
         x.dtype() == DType.BF16
             ? Box.roomy(op.forward(), x.shape(), dy.shape())
@@ -312,22 +414,19 @@ final class CpuConvolution implements Launch {
             dnnl(),
             true,
             xDesc,
-            weightsAny(box, dw.shape(), x.dtype()),
+            own(weights.any(box, x.dtype())),
             dbiasDesc,
             dyDesc,
             geometry,
             null)) {
-      DnnlPrimitive conv =
-          own(
+      double products = (double) dy.elements() * x.shape().dim(3) * op.forward().taps().count();
+      boolean small = products < ONE_THREAD_PRODUCTS;
+      DnnlDesc any = own(weights.any(box, DType.F32));
+      Supplier<DnnlPrimitive> make =
+          () ->
               DnnlPrimitive.convolutionBackwardWeights(
-                  dnnl(),
-                  xDesc,
-                  weightsAny(box, dw.shape(), DType.F32),
-                  dbiasDesc,
-                  dyDesc,
-                  geometry,
-                  hint,
-                  null));
+                  dnnl(), xDesc, any, dbiasDesc, dyDesc, geometry, hint, null);
+      DnnlPrimitive conv = own(small ? Dnnl.onOneThread(make) : make.get());
       DnnlDesc packedDesc = own(conv.chosen(dnnl_query_diff_weights_md()));
       Buffer packed = own(device.allocate(packedDesc.sizeBytes()));
       conv.bind(DNNL_ARG_SRC_0(), xDesc, source.address());
@@ -336,20 +435,21 @@ final class CpuConvolution implements Launch {
       if (op.bias()) {
         conv.bind(DNNL_ARG_DIFF_BIAS(), dbiasDesc, out.get(1).address());
       }
-      addStep(conv);
-      unpackWeights(box, packedDesc, packed.address(), dw);
+      useScratch(conv);
+      steps.add(small ? () -> Dnnl.onOneThread((Runnable) conv::execute) : conv::execute);
+      unpackWeights(box, packedDesc, packed.address(), weights);
     }
   }
 
   /** Packs [T,C,K] f32 into {@code packedDesc} before a run, if it has changed since the last. */
-  private long packWeights(Box box, Tensor w, DnnlDesc packedDesc) {
+  private long packWeights(Box box, Weights w, DnnlDesc packedDesc) {
     Buffer packed = own(device.allocate(packedDesc.sizeBytes()));
-    int taps = w.shape().dim(0);
-    long cellBytes = 4L * w.shape().dim(1) * w.shape().dim(2);
-    MemorySegment source = device.segment(w);
+    int taps = w.taps();
+    long cellBytes = 4L * w.cell();
+    MemorySegment source = device.segment(w.tensor);
     MemorySegment dense =
         box.isDense() ? source : segment(own(device.allocate(cellBytes * box.height * box.width)));
-    DnnlDesc denseDesc = weightsDense(box, w.shape());
+    DnnlDesc denseDesc = own(w.dense(box));
     DnnlPrimitive reorder =
         own(DnnlPrimitive.reorder(dnnl(), denseDesc, packedDesc))
             .bind(DNNL_ARG_SRC_0(), denseDesc, dense.address())
@@ -357,7 +457,7 @@ final class CpuConvolution implements Launch {
     useScratch(reorder);
     long[] version = {-1};
     steps.add(() -> {
-      long now = w.buffer().version();
+      long now = w.tensor.buffer().version();
       if (now != version[0]) {
         if (dense != source) {
           for (int t = 0; t < taps; t++) {
@@ -373,13 +473,13 @@ final class CpuConvolution implements Launch {
     return packed.address();
   }
 
-  private void unpackWeights(Box box, DnnlDesc packedDesc, long packed, Tensor dw) {
-    int taps = dw.shape().dim(0);
-    long cellBytes = 4L * dw.shape().dim(1) * dw.shape().dim(2);
-    MemorySegment target = device.segment(dw);
+  private void unpackWeights(Box box, DnnlDesc packedDesc, long packed, Weights dw) {
+    int taps = dw.taps();
+    long cellBytes = 4L * dw.cell();
+    MemorySegment target = device.segment(dw.tensor);
     MemorySegment dense =
         box.isDense() ? target : segment(own(device.allocate(cellBytes * box.height * box.width)));
-    DnnlDesc denseDesc = weightsDense(box, dw.shape());
+    DnnlDesc denseDesc = own(dw.dense(box));
     DnnlPrimitive reorder =
         own(DnnlPrimitive.reorder(dnnl(), packedDesc, denseDesc))
             .bind(DNNL_ARG_SRC_0(), packedDesc, packed)
@@ -403,28 +503,16 @@ final class CpuConvolution implements Launch {
   }
 
   private DnnlDesc image(Tensor t) {
-    long h = t.shape().dim(1);
-    long w = t.shape().dim(2);
-    long c = t.shape().dim(3);
-    return own(
-        DnnlDesc.strided(
-            type(t.dtype()),
-            new long[] {t.shape().dim(0), c, h, w},
-            new long[] {h * w * c, 1, w * c, c}));
+    return image(t.shape(), t.dtype());
   }
 
-  private DnnlDesc weightsAny(Box box, Shape w, DType type) {
-    return own(DnnlDesc.any(type(type), new long[] {w.dim(2), w.dim(1), box.height, box.width}));
-  }
-
-  private DnnlDesc weightsDense(Box box, Shape w) {
-    long c = w.dim(1);
-    long k = w.dim(2);
+  private DnnlDesc image(Shape shape, DType type) {
+    long h = shape.dim(1);
+    long w = shape.dim(2);
+    long c = shape.dim(3);
     return own(
         DnnlDesc.strided(
-            dnnl_f32(),
-            new long[] {k, c, box.height, box.width},
-            new long[] {1, k, box.width * c * k, c * k}));
+            type(type), new long[] {shape.dim(0), c, h, w}, new long[] {h * w * c, 1, w * c, c}));
   }
 
   private static int type(DType type) {

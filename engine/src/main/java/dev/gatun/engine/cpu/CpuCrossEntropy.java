@@ -22,8 +22,8 @@ final class CpuCrossEntropy {
     MemorySegment mean = d.segment(out.get(0));
     MemorySegment nats = d.segment(out.get(1));
     MemorySegment lse = d.segment(out.get(2));
-    int classes = in.get(0).shape().dim(-1);
-    int rows = in.get(0).shape().rows();
+    int classes = op.classesOf(in.get(0).shape());
+    int rows = in.get(0).elements() / classes;
     return () -> {
       d.workers()
           .forRange(
@@ -60,8 +60,8 @@ final class CpuCrossEntropy {
     MemorySegment logSumExp = d.segment(in.get(2));
     MemorySegment dmean = d.segment(in.get(3));
     MemorySegment dlogits = d.segment(out.get(0));
-    int classes = in.get(0).shape().dim(-1);
-    int rows = in.get(0).shape().rows();
+    int classes = op.classesOf(in.get(0).shape());
+    int rows = in.get(0).elements() / classes;
     return () -> {
       float scale = ScalarLoops.get(DType.F32, dmean, 0) / rows;
       d.workers()

@@ -1,26 +1,34 @@
 package dev.gatun.engine.cpu;
 
 import dev.gatun.engine.Buffer;
+import dev.gatun.engine.CausalPlan;
+import dev.gatun.engine.CausalProgram;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.DeviceException;
+import dev.gatun.engine.Graph;
 import dev.gatun.engine.Launch;
 import dev.gatun.engine.Op;
 import dev.gatun.engine.OutOfMemoryException;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.UnsupportedOpException;
+import dev.gatun.engine.Value;
 import dev.gatun.ffi.Dnnl;
+import dev.gatun.ffi.HeldMemory;
 import dev.gatun.ffi.HostMemory;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashSet;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.Callable;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -31,16 +39,20 @@ import java.util.concurrent.RejectedExecutionException;
  * The host processor.
  *
  * <p>Launches run on one thread of the device's own, since libgomp keeps a pool for each thread
- * that calls oneDNN; element-wise loops are split between that thread and {@link Workers}.
+ * that calls oneDNN; element-wise loops are split between that thread and {@link Workers}. Memory
+ * is freed on that thread too, so that none goes while a launch uses it.
  */
 public final class CpuDevice extends Device {
   private final Dnnl dnnl;
   private final ExecutorService executor;
   private final Workers workers;
   private final Loops loops;
+  private final CpuDevice parent;
   private final Scratchpad scratchpad = new Scratchpad(this);
   private final Profile profile = Boolean.getBoolean("gatun.profile") ? new Profile() : null;
+  private final Set<OpLaunch> open = ConcurrentHashMap.newKeySet();
   private volatile Thread thread;
+  private volatile boolean closed; // set on the thread, so that no launch comes after
 
   public CpuDevice() {
     this(Loops.best());
@@ -48,14 +60,38 @@ public final class CpuDevice extends Device {
   }
 
   CpuDevice(Loops loops) {
+    this(loops, null);
+  }
+
+  /** A device of one thread on another's memory, or one of all cores where there is no other. */
+  private CpuDevice(Loops loops, CpuDevice parent) {
     this.loops = loops;
+    this.parent = parent;
     dnnl = new Dnnl();
-    workers = new Workers(Runtime.getRuntime().availableProcessors() - 1);
+    workers = new Workers(parent == null ? Runtime.getRuntime().availableProcessors() - 1 : 0);
     executor =
         Executors.newSingleThreadExecutor(task -> {
           thread = Thread.ofPlatform().daemon().name("gatun-cpu").unstarted(task);
           return thread;
         });
+  }
+
+  /**
+   * A device that runs on one thread of its own, beside this one, and takes this one's tensors; the
+   * caller closes it.
+   */
+  CpuDevice lane() {
+    CpuDevice lane = new CpuDevice(loops, this);
+    lane.submit(() -> {
+      Dnnl.useOneThread();
+      return null;
+    });
+    return lane;
+  }
+
+  /** The device whose memory a lane works on; of any other, itself. */
+  CpuDevice parent() {
+    return parent == null ? this : parent;
   }
 
   static String processor() {
@@ -110,10 +146,11 @@ public final class CpuDevice extends Device {
           this,
           segment.address(),
           sizeBytes,
-          () -> {
-            arena.close();
-            released(sizeBytes);
-          });
+          () ->
+              release(() -> {
+                arena.close();
+                released(sizeBytes);
+              }));
     } catch (OutOfMemoryError e) {
       arena.close();
       throw new OutOfMemoryException(
@@ -123,26 +160,76 @@ public final class CpuDevice extends Device {
 
   /** The memory of a tensor on this device. */
   MemorySegment segment(Tensor tensor) {
-    if (tensor.device() != this) {
+    if (tensor.device() != this && tensor.device() != parent()) {
       throw new IllegalArgumentException("tensor " + tensor + " is not on this device");
     }
     return HostMemory.at(tensor.address(), tensor.spec().sizeBytes());
   }
 
   @Override
+  protected boolean usesHostMemory() {
+    return true;
+  }
+
+  @Override
   public void upload(MemorySegment source, Buffer target, long targetOffsetBytes) {
-    submit(() -> {
-      host(target, targetOffsetBytes, source.byteSize()).copyFrom(source);
-      return null;
-    });
+    requireWritable(target, "write");
+    run(
+        held(List.of(target), source),
+        () -> host(target, targetOffsetBytes, source.byteSize()).copyFrom(anyThread(source)));
   }
 
   @Override
   public void download(Buffer source, long sourceOffsetBytes, MemorySegment target) {
-    submit(() -> {
-      target.copyFrom(host(source, sourceOffsetBytes, target.byteSize()));
-      return null;
-    });
+    if (target.isReadOnly()) {
+      throw new IllegalArgumentException("read of a tensor into read-only memory");
+    }
+    run(
+        held(List.of(source), target),
+        () -> anyThread(target).copyFrom(host(source, sourceOffsetBytes, target.byteSize())));
+  }
+
+  private static void requireWritable(Buffer buffer, String what) {
+    if (buffer.wrapped() != null && buffer.wrapped().isReadOnly()) {
+      throw new IllegalArgumentException(
+          what + ": writes to a tensor in read-only memory of " + buffer.sizeBytes() + " bytes");
+    }
+  }
+
+  /** Memory of a confined arena as the device's thread may see it; the caller holds it. */
+  private static MemorySegment anyThread(MemorySegment memory) {
+    return memory.isNative() ? HostMemory.at(memory.address(), memory.byteSize()) : memory;
+  }
+
+  /** One segment of each arena that others may close. */
+  private static List<MemorySegment> held(Iterable<Buffer> buffers, MemorySegment... more) {
+    List<MemorySegment> held = new ArrayList<>();
+    Set<MemorySegment.Scope> scopes = new HashSet<>();
+    for (Buffer buffer : buffers) {
+      if (buffer.wrapped() != null && scopes.add(buffer.wrapped().scope())) {
+        held.add(buffer.wrapped());
+      }
+    }
+    for (MemorySegment memory : more) {
+      if (memory.isNative() && scopes.add(memory.scope())) {
+        held.add(memory);
+      }
+    }
+    return held;
+  }
+
+  /** Runs work on the device's thread while the memory that it uses is held. */
+  private void run(List<MemorySegment> held, Runnable work) {
+    Callable<Void> task =
+        () -> {
+          work.run();
+          return null;
+        };
+    if (Thread.currentThread() == thread) {
+      submit(task); // inside a recorded launch, which holds the memory of all
+    } else {
+      HeldMemory.during(held, () -> submit(task));
+    }
   }
 
   private MemorySegment host(Buffer buffer, long offsetBytes, long sizeBytes) {
@@ -175,46 +262,98 @@ public final class CpuDevice extends Device {
         throw new UnsupportedOpException(op, specs, name(), refusal);
       }
     }
-    Launch plain = submit(() -> CpuOps.prepare(this, op, inputs, outputs));
-    Launch inner = profile == null ? plain : profile.timed(op.name() + " " + specs, plain);
-    Set<Buffer> written = new HashSet<>();
+    Set<Buffer> written = new LinkedHashSet<>();
     outputs.forEach(output -> written.add(output.buffer()));
     op.mutates().forEach(i -> written.add(inputs.get(i).buffer()));
-    Buffer[] touched = written.toArray(Buffer[]::new);
-    return new Launch() {
-      @Override
-      public void run() {
-        submit(() -> {
-          inner.run();
-          for (Buffer buffer : touched) {
-            buffer.touch();
-          }
-          return null;
-        });
-      }
+    written.forEach(buffer -> requireWritable(buffer, op.name()));
+    Set<Buffer> used = new LinkedHashSet<>(written);
+    inputs.forEach(input -> used.add(input.buffer()));
+    return submit(() -> {
+      Launch plain = CpuOps.prepare(this, op, inputs, outputs);
+      String what = op.name() + " " + specs;
+      Launch work = profile == null ? plain : profile.timed(what, plain);
+      OpLaunch launch = new OpLaunch(what, work, used, written);
+      open.add(launch);
+      return launch;
+    });
+  }
 
-      @Override
-      public void close() {
-        submit(() -> {
-          inner.close();
-          return null;
-        });
+  /** Work whose memory is held while it runs. */
+  private abstract class HoldingLaunch implements Launch {
+    final List<MemorySegment> held;
+
+    HoldingLaunch(List<MemorySegment> held) {
+      this.held = held;
+    }
+
+    /** On the device's thread. */
+    abstract void work();
+
+    @Override
+    public final void run() {
+      CpuDevice.this.run(held, this::work);
+    }
+  }
+
+  private final class OpLaunch extends HoldingLaunch {
+    private final String what;
+    private final Launch inner;
+    private final Buffer[] used;
+    private final Buffer[] written;
+    private boolean freed;
+
+    OpLaunch(String what, Launch inner, Set<Buffer> used, Set<Buffer> written) {
+      super(CpuDevice.held(used));
+      this.what = what;
+      this.inner = inner;
+      this.used = used.toArray(Buffer[]::new);
+      this.written = written.toArray(Buffer[]::new);
+    }
+
+    @Override
+    void work() {
+      if (freed) {
+        throw new IllegalStateException(what + " on " + name() + " run after close");
       }
-    };
+      for (Buffer buffer : used) {
+        buffer.address(); // that of a closed one may be anybody's memory by now
+      }
+      inner.run();
+      for (Buffer buffer : written) {
+        buffer.touch();
+      }
+    }
+
+    /** On the device's thread, or with the device closed: then this was done. */
+    void free() {
+      if (open.remove(this)) {
+        freed = true;
+        inner.close();
+      }
+    }
+
+    @Override
+    public void close() {
+      release(this::free);
+    }
   }
 
   @Override
   public Launch record(List<Launch> launches) {
     Launch[] all = launches.toArray(Launch[]::new);
-    return new Launch() {
+    List<MemorySegment> held = new ArrayList<>();
+    Set<MemorySegment.Scope> scopes = new HashSet<>();
+    for (Launch launch : all) {
+      if (launch instanceof HoldingLaunch holding) {
+        holding.held.stream().filter(memory -> scopes.add(memory.scope())).forEach(held::add);
+      }
+    }
+    return new HoldingLaunch(held) {
       @Override
-      public void run() {
-        submit(() -> {
-          for (Launch launch : all) {
-            launch.run();
-          }
-          return null;
-        });
+      void work() {
+        for (Launch launch : all) {
+          launch.run();
+        }
       }
 
       @Override
@@ -229,8 +368,35 @@ public final class CpuDevice extends Device {
   /**
    * Runs a task on the device's thread and waits for it. An interrupt does not cut the wait short,
    * since the caller may free what the task uses; it is kept for the caller to see.
+   *
+   * @throws DeviceException if the device was closed
    */
   <T> T submit(Callable<T> task) {
+    try {
+      return onThread(() -> {
+        if (closed) {
+          throw new DeviceException("cpu: this device was closed");
+        }
+        return task.call();
+      });
+    } catch (RejectedExecutionException e) {
+      throw new DeviceException("cpu: this device was closed", e);
+    }
+  }
+
+  /** Frees something between two tasks; once the device is closed there are none to wait for. */
+  private void release(Runnable task) {
+    try {
+      onThread(() -> {
+        task.run();
+        return null;
+      });
+    } catch (RejectedExecutionException e) {
+      task.run();
+    }
+  }
+
+  private <T> T onThread(Callable<T> task) {
     if (Thread.currentThread() == thread) {
       try {
         return task.call();
@@ -238,12 +404,7 @@ public final class CpuDevice extends Device {
         throw rethrow(e);
       }
     }
-    Future<T> result;
-    try {
-      result = executor.submit(task);
-    } catch (RejectedExecutionException e) {
-      throw new DeviceException("cpu: this device was closed", e);
-    }
+    Future<T> result = executor.submit(task);
     boolean interrupted = false;
     try {
       while (true) {
@@ -271,6 +432,12 @@ public final class CpuDevice extends Device {
         : new DeviceException("cpu: " + cause, cause);
   }
 
+  @Override
+  public CausalProgram causal(Graph graph, CausalPlan plan, Value labels) {
+    int cores = Runtime.getRuntime().availableProcessors();
+    return new CpuCausal(this, graph, plan, labels, cores);
+  }
+
   Dnnl dnnl() {
     return dnnl;
   }
@@ -289,18 +456,23 @@ public final class CpuDevice extends Device {
 
   @Override
   public synchronized void close() {
-    if (executor.isShutdown()) {
+    if (closed) {
       return;
     }
-    submit(() -> {
-      scratchpad.close();
-      dnnl.close();
-      return null;
-    });
-    executor.shutdown();
+    try {
+      submit(() -> {
+        closed = true;
+        open.forEach(OpLaunch::free); // oneDNN wants them gone before their engine
+        scratchpad.close();
+        dnnl.close();
+        return null;
+      });
+    } finally {
+      executor.shutdown();
+      workers.close();
+    }
     if (profile != null) {
       profile.print();
     }
-    workers.close();
   }
 }

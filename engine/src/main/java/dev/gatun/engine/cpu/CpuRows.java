@@ -7,11 +7,12 @@ import dev.gatun.engine.Shape;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.op.SelectRow;
 import dev.gatun.engine.op.SelectRowBackward;
+import dev.gatun.engine.op.ShiftColumns;
 import dev.gatun.engine.op.ShiftRows;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
 
-/** Ops that move whole rows of images. */
+/** Ops that move whole rows or columns of images. */
 final class CpuRows {
   private CpuRows() {}
 
@@ -74,6 +75,30 @@ final class CpuRows {
                       at + (op.rows() < 0 ? 0 : moved),
                       kept);
                   y.asSlice(at + (op.rows() < 0 ? kept : 0), moved).fill((byte) 0);
+                });
+  }
+
+  static Launch shiftColumns(CpuDevice d, ShiftColumns op, List<Tensor> in, List<Tensor> out) {
+    MemorySegment x = d.segment(in.get(0));
+    MemorySegment y = d.segment(out.get(0));
+    Shape shape = in.get(0).shape();
+    long pixelBytes = (long) shape.dim(3) * in.get(0).dtype().bytes();
+    long rowBytes = pixelBytes * shape.dim(2);
+    long moved = Math.min(rowBytes, Math.abs((long) op.columns()) * pixelBytes);
+    long kept = rowBytes - moved;
+    boolean left = op.columns() < 0;
+    return () ->
+        d.workers()
+            .forRange(
+                shape.dim(0) * shape.dim(1),
+                16,
+                (from, to) -> {
+                  for (int row = from; row < to; row++) {
+                    long at = row * rowBytes;
+                    MemorySegment.copy(
+                        x, at + (left ? moved : 0), y, at + (left ? 0 : moved), kept);
+                    y.asSlice(at + (left ? kept : 0), moved).fill((byte) 0);
+                  }
                 });
   }
 }

@@ -21,6 +21,27 @@ interface Loops {
   /** Rounds {@code n} array elements to f32 or bf16, to element {@code to} on. */
   void store(DType type, float[] source, int at, MemorySegment target, long to, int n);
 
+  /**
+   * Widens {@code rows} runs of {@code n} elements, {@code stride} elements apart, into an array,
+   * one after another.
+   */
+  void loadRows(
+      DType type, MemorySegment source, long from, long stride, float[] target, int rows, int n);
+
+  /** Rounds array elements to {@code rows} runs of {@code n}, {@code stride} elements apart. */
+  void storeRows(
+      DType type, float[] source, MemorySegment target, long to, long stride, int rows, int n);
+
+  /** y = a + b, elements {@code from} to {@code from + n}. */
+  void add(DType type, MemorySegment a, MemorySegment b, MemorySegment y, long from, int n);
+
+  /** y = max(x, 0). */
+  void relu(DType type, MemorySegment x, MemorySegment y, long from, int n);
+
+  /** dx = dy where y > 0, else 0. */
+  void reluBackward(
+      DType type, MemorySegment y, MemorySegment dy, MemorySegment dx, long from, int n);
+
   float max(float[] x, int at, int n);
 
   /** The sum of exp(x - shift). */
@@ -44,6 +65,11 @@ interface Loops {
       for (int i = 0; i < 4000; i++) {
         load(DType.BF16, bf16, 0, x, 0, 256);
         store(DType.BF16, x, 0, bf16, 0, 256);
+        loadRows(DType.BF16, bf16, 0, 128, x, 2, 64);
+        storeRows(DType.BF16, x, bf16, 0, 128, 2, 64);
+        add(DType.BF16, bf16, bf16, bf16, 0, 256);
+        relu(DType.BF16, bf16, bf16, 0, 256);
+        reluBackward(DType.BF16, bf16, bf16, bf16, 0, 256);
         expSum(x, 0, 256, max(x, 0, 256));
         exp(x, 0, 256, 0, 0);
         squaredNorm(x, 0, 256);

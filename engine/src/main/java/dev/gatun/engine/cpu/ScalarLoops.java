@@ -50,6 +50,44 @@ final class ScalarLoops implements Loops {
   }
 
   @Override
+  public void loadRows(
+      DType type, MemorySegment source, long from, long stride, float[] target, int rows, int n) {
+    for (int r = 0; r < rows; r++) {
+      load(type, source, from + r * stride, target, r * n, n);
+    }
+  }
+
+  @Override
+  public void storeRows(
+      DType type, float[] source, MemorySegment target, long to, long stride, int rows, int n) {
+    for (int r = 0; r < rows; r++) {
+      store(type, source, r * n, target, to + r * stride, n);
+    }
+  }
+
+  @Override
+  public void add(DType type, MemorySegment a, MemorySegment b, MemorySegment y, long from, int n) {
+    for (long i = from; i < from + n; i++) {
+      set(type, y, i, get(type, a, i) + get(type, b, i));
+    }
+  }
+
+  @Override
+  public void relu(DType type, MemorySegment x, MemorySegment y, long from, int n) {
+    for (long i = from; i < from + n; i++) {
+      set(type, y, i, Math.max(get(type, x, i), 0));
+    }
+  }
+
+  @Override
+  public void reluBackward(
+      DType type, MemorySegment y, MemorySegment dy, MemorySegment dx, long from, int n) {
+    for (long i = from; i < from + n; i++) {
+      set(type, dx, i, get(type, y, i) > 0 ? get(type, dy, i) : 0);
+    }
+  }
+
+  @Override
   public float max(float[] x, int at, int n) {
     float max = Float.NEGATIVE_INFINITY;
     for (int i = at; i < at + n; i++) {

@@ -35,6 +35,32 @@ final class VectorLoops implements Loops {
     return "Vector API loops, " + F.vectorBitSize() + " bits";
   }
 
+  private static FloatVector bf16(MemorySegment source, long i) {
+    return ((IntVector)
+            ShortVector.fromMemorySegment(S, source, 2 * i, LITTLE_ENDIAN)
+                .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
+        .lanewise(VectorOperators.LSHL, 16)
+        .reinterpretAsFloats();
+  }
+
+  private static void bf16(FloatVector v, MemorySegment target, long i) {
+    IntVector bits = v.reinterpretAsInts();
+    IntVector high = bits.lanewise(VectorOperators.LSHR, 16);
+    IntVector rounded = bits.add(high.and(1)).add(0x7FFF).lanewise(VectorOperators.LSHR, 16);
+    // a NaN must not round up into an infinity
+    VectorMask<Integer> nan = v.compare(VectorOperators.NE, v).cast(I);
+    ((ShortVector) rounded.blend(high.or(0x40), nan).convertShape(VectorOperators.I2S, S, 0))
+        .intoMemorySegment(target, 2 * i, LITTLE_ENDIAN);
+  }
+
+  private static FloatVector f32(MemorySegment source, long i) {
+    return FloatVector.fromMemorySegment(F, source, 4 * i, LITTLE_ENDIAN);
+  }
+
+  private static void f32(FloatVector v, MemorySegment target, long i) {
+    v.intoMemorySegment(target, 4 * i, LITTLE_ENDIAN);
+  }
+
   @Override
   public void load(DType type, MemorySegment source, long from, float[] target, int at, int n) {
     if (type == DType.F32) {
@@ -43,11 +69,7 @@ final class VectorLoops implements Loops {
     }
     int i = 0;
     for (; i <= n - L; i += L) {
-      IntVector wide =
-          (IntVector)
-              ShortVector.fromMemorySegment(S, source, 2 * (from + i), LITTLE_ENDIAN)
-                  .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0);
-      wide.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().intoArray(target, at + i);
+      bf16(source, from + i).intoArray(target, at + i);
     }
     SCALAR.load(type, source, from + i, target, at + i, n - i);
   }
@@ -60,16 +82,105 @@ final class VectorLoops implements Loops {
     }
     int i = 0;
     for (; i <= n - L; i += L) {
-      FloatVector v = FloatVector.fromArray(F, source, at + i);
-      IntVector bits = v.reinterpretAsInts();
-      IntVector high = bits.lanewise(VectorOperators.LSHR, 16);
-      IntVector rounded = bits.add(high.and(1)).add(0x7FFF).lanewise(VectorOperators.LSHR, 16);
-      // a NaN must not round up into an infinity
-      VectorMask<Integer> nan = v.compare(VectorOperators.NE, v).cast(I);
-      ((ShortVector) rounded.blend(high.or(0x40), nan).convertShape(VectorOperators.I2S, S, 0))
-          .intoMemorySegment(target, 2 * (to + i), LITTLE_ENDIAN);
+      bf16(FloatVector.fromArray(F, source, at + i), target, to + i);
     }
     SCALAR.store(type, source, at + i, target, to + i, n - i);
+  }
+
+  @Override
+  public void loadRows(
+      DType type, MemorySegment source, long from, long stride, float[] target, int rows, int n) {
+    int whole = n - n % L;
+    for (int r = 0; r < rows; r++) {
+      long row = from + r * stride;
+      if (type == DType.F32) {
+        for (int i = 0; i < whole; i += L) {
+          f32(source, row + i).intoArray(target, r * n + i);
+        }
+      } else {
+        for (int i = 0; i < whole; i += L) {
+          bf16(source, row + i).intoArray(target, r * n + i);
+        }
+      }
+    }
+    if (whole < n) {
+      for (int r = 0; r < rows; r++) {
+        SCALAR.load(type, source, from + r * stride + whole, target, r * n + whole, n - whole);
+      }
+    }
+  }
+
+  @Override
+  public void storeRows(
+      DType type, float[] source, MemorySegment target, long to, long stride, int rows, int n) {
+    int whole = n - n % L;
+    for (int r = 0; r < rows; r++) {
+      long row = to + r * stride;
+      if (type == DType.F32) {
+        for (int i = 0; i < whole; i += L) {
+          f32(FloatVector.fromArray(F, source, r * n + i), target, row + i);
+        }
+      } else {
+        for (int i = 0; i < whole; i += L) {
+          bf16(FloatVector.fromArray(F, source, r * n + i), target, row + i);
+        }
+      }
+    }
+    if (whole < n) {
+      for (int r = 0; r < rows; r++) {
+        SCALAR.store(type, source, r * n + whole, target, to + r * stride + whole, n - whole);
+      }
+    }
+  }
+
+  @Override
+  public void add(DType type, MemorySegment a, MemorySegment b, MemorySegment y, long from, int n) {
+    long i = from;
+    long end = from + n - L;
+    if (type == DType.F32) {
+      for (; i <= end; i += L) {
+        f32(f32(a, i).add(f32(b, i)), y, i);
+      }
+    } else {
+      for (; i <= end; i += L) {
+        bf16(bf16(a, i).add(bf16(b, i)), y, i);
+      }
+    }
+    SCALAR.add(type, a, b, y, i, (int) (from + n - i));
+  }
+
+  @Override
+  public void relu(DType type, MemorySegment x, MemorySegment y, long from, int n) {
+    long i = from;
+    long end = from + n - L;
+    if (type == DType.F32) {
+      for (; i <= end; i += L) {
+        f32(f32(x, i).max(0), y, i);
+      }
+    } else {
+      for (; i <= end; i += L) {
+        bf16(bf16(x, i).max(0), y, i);
+      }
+    }
+    SCALAR.relu(type, x, y, i, (int) (from + n - i));
+  }
+
+  @Override
+  public void reluBackward(
+      DType type, MemorySegment y, MemorySegment dy, MemorySegment dx, long from, int n) {
+    FloatVector zero = FloatVector.zero(F);
+    long i = from;
+    long end = from + n - L;
+    if (type == DType.F32) {
+      for (; i <= end; i += L) {
+        f32(zero.blend(f32(dy, i), f32(y, i).compare(VectorOperators.GT, 0)), dx, i);
+      }
+    } else {
+      for (; i <= end; i += L) {
+        bf16(zero.blend(bf16(dy, i), bf16(y, i).compare(VectorOperators.GT, 0)), dx, i);
+      }
+    }
+    SCALAR.reluBackward(type, y, dy, dx, i, (int) (from + n - i));
   }
 
   @Override

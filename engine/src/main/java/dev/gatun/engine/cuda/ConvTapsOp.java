@@ -24,6 +24,9 @@ final class ConvTapsOp implements CudaOp<Conv2d> {
     if (type != DType.F32) {
       return "no kernel for " + type.label() + " yet";
     }
+    if (Conv2d.hasAddend(inputs)) {
+      return "no kernel that adds to the result yet";
+    }
     if (inputs.get(1).shape().dim(2) > MAX_FILTERS) {
       return "at most " + MAX_FILTERS + " filters";
     }

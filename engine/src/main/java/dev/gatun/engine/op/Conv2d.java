@@ -6,18 +6,18 @@ import dev.gatun.engine.Op;
 import dev.gatun.engine.Shape;
 import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.Value;
-import java.util.Arrays;
+import java.util.ArrayList;
 import java.util.List;
 
 /**
  * A convolution by taps.
  *
- * <p>y[n,i,j,k] = bias[k] + sum over taps t and channels c of x[n, i*strideH + dy_t, j*strideW +
- * dx_t, c] * w[t,c,k]; outside the image x is zero.
+ * <p>y[n,i,j,k] = bias[k] + addend[n,i,j,k] + sum over taps t and channels c of x[n, i*strideH +
+ * dy_t, j*strideW + dx_t, c] * w[t,c,k]; outside the image x is zero.
  *
- * <p>Inputs: x [N,H,W,C] f32 or bf16; w [T,C,K] f32; optionally bias [K] f32. Output: y
- * [N,ceil(H/strideH),ceil(W/strideW),K] in {@code outputType}. Products in x's dtype (the weights
- * are rounded to it), sums in f32.
+ * <p>Inputs: x [N,H,W,C] f32 or bf16; w [T,C,K] f32; optionally bias [K] f32; optionally an addend
+ * like y. Output: y [N,ceil(H/strideH),ceil(W/strideW),K] in {@code outputType}. Products in x's
+ * dtype (the weights are rounded to it), sums in f32.
  *
  * @param outputType null for x's dtype; f32 may be asked for where x is bf16
  */
@@ -33,7 +33,7 @@ public record Conv2d(Taps taps, int strideH, int strideW, DType outputType) impl
 
   @Override
   public List<TensorSpec> check(List<TensorSpec> in) {
-    requireCount(in, 2, 3);
+    requireCount(in, 2, 4);
     TensorSpec x = in.get(0);
     TensorSpec w = in.get(1);
     require(x.shape().rank() == 4, in, "x must be [N,H,W,C]");
@@ -51,11 +51,26 @@ public record Conv2d(Taps taps, int strideH, int strideW, DType outputType) impl
     require(x.shape().elements() > 0 && w.shape().elements() > 0, in, "empty input");
     DType out = outputType == null ? x.dtype() : outputType;
     require(out == x.dtype() || out == DType.F32, in, "output must be f32 or x's dtype");
-    if (in.size() == 3) {
+    if (hasBias(in)) {
       require(
           in.get(2).equals(TensorSpec.of(DType.F32, w.shape().dim(2))), in, "bias must be [K] f32");
     }
-    return List.of(new TensorSpec(outputShape(x.shape(), w.shape().dim(2)), out));
+    TensorSpec y = new TensorSpec(outputShape(x.shape(), w.shape().dim(2)), out);
+    require(
+        in.size() <= (hasBias(in) ? 4 : 3) && (!hasAddend(in) || in.getLast().equals(y)),
+        in,
+        "the addend must be " + y);
+    return List.of(y);
+  }
+
+  /** Whether the third input is a bias. */
+  public static boolean hasBias(List<TensorSpec> inputs) {
+    return inputs.size() > 2 && inputs.get(2).shape().rank() == 1;
+  }
+
+  /** Whether the last input is an addend. */
+  public static boolean hasAddend(List<TensorSpec> inputs) {
+    return inputs.size() > (hasBias(inputs) ? 3 : 2);
   }
 
   Shape outputShape(Shape x, int filters) {
@@ -69,14 +84,16 @@ public record Conv2d(Taps taps, int strideH, int strideW, DType outputType) impl
   @Override
   public List<Value> backward(
       Graph graph, List<Value> inputs, List<Value> outputs, List<Value> gradients) {
+    List<TensorSpec> specs = inputs.stream().map(Value::spec).toList();
     Value x = inputs.get(0);
     Value w = inputs.get(1);
     Value dy = gradients.getFirst();
-    Value dx = graph.apply(new Conv2dBackwardData(this, x.shape()), w, dy);
-    List<Value> dw =
-        graph.apply(new Conv2dBackwardWeights(this, inputs.size() == 3), List.of(x, dy));
-    return inputs.size() == 3
-        ? Arrays.asList(dx, dw.get(0), dw.get(1))
-        : Arrays.asList(dx, dw.get(0));
+    List<Value> all = new ArrayList<>();
+    all.add(graph.apply(new Conv2dBackwardData(this, x.shape()), w, dy));
+    all.addAll(graph.apply(new Conv2dBackwardWeights(this, hasBias(specs)), List.of(x, dy)));
+    if (hasAddend(specs)) {
+      all.add(dy);
+    }
+    return all;
   }
 }

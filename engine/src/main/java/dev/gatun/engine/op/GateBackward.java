@@ -5,12 +5,11 @@ import dev.gatun.engine.TensorSpec;
 import java.util.List;
 
 /**
- * The gradient of {@link Gate}.
+ * The gradient of {@link Gate} with respect to x.
  *
- * <p>Inputs: x [...,2C]; optionally the addend like x; dy [...,C] in x's dtype. Output: dx like x,
- * which is also the addend's gradient.
+ * <p>Inputs: x [...,2C]; dy [...,C] in x's dtype. Output: dx like x.
  */
-public record GateBackward() implements Op {
+public record GateBackward(Gate.Kind kind, int groups) implements Op {
   @Override
   public String name() {
     return "gate_backward";
@@ -18,9 +17,9 @@ public record GateBackward() implements Op {
 
   @Override
   public List<TensorSpec> check(List<TensorSpec> in) {
-    requireCount(in, 2, 3);
-    List<TensorSpec> forward = new Gate().check(in.subList(0, in.size() - 1));
-    require(in.getLast().equals(forward.getFirst()), in, "dy must be " + forward.getFirst());
+    requireCount(in, 2, 2);
+    List<TensorSpec> forward = new Gate(kind, groups).check(in.subList(0, 1));
+    require(in.get(1).equals(forward.getFirst()), in, "dy must be " + forward.getFirst());
     return List.of(in.getFirst());
   }
 }

@@ -22,6 +22,15 @@ public record ParameterSpec(String name, Shape shape, Init init) {
         new Init.Normal(Math.sqrt(gain / ((double) taps * channels))));
   }
 
+  /**
+   * A table [L,K], one row for each class.
+   *
+   * @param deviation of its normal distribution
+   */
+  public static ParameterSpec table(String name, int classes, int filters, double deviation) {
+    return new ParameterSpec(name, Shape.of(classes, filters), new Init.Normal(deviation));
+  }
+
   /** A vector [K] of zeros. */
   public static ParameterSpec bias(String name, int filters) {
     return new ParameterSpec(name, Shape.of(filters), new Init.Constant(0));

@@ -102,9 +102,25 @@ class ContractFaultsTest {
           Tensor result = results.get(r);
           byte[] now = FaultyDevice.raw(result);
           int bytes = result.dtype().bytes();
-          System.arraycopy(before.get(r), now.length - bytes, now, now.length - bytes, bytes);
+          int at = bytes * mostChanged(result, before.get(r));
+          System.arraycopy(before.get(r), at, now, at, bytes);
           result.write(MemorySegment.ofArray(now));
         });
+  }
+
+  /** A step of Adam may change an element by less than its tolerance: that one would not do. */
+  private static int mostChanged(Tensor result, byte[] before) {
+    byte[] raw = FaultyDevice.raw(result);
+    double[] now = result.toDoubles();
+    double[] then = result.write(MemorySegment.ofArray(before)).toDoubles();
+    result.write(MemorySegment.ofArray(raw));
+    int most = now.length - 1;
+    for (int i = 0; i < now.length; i++) {
+      if (Math.abs(now[i] - then[i]) > Math.abs(now[most] - then[most])) {
+        most = i;
+      }
+    }
+    return most;
   }
 
   @Test

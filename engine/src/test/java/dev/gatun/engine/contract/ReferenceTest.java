@@ -9,15 +9,23 @@ import dev.gatun.engine.DType;
 import dev.gatun.engine.Op;
 import dev.gatun.engine.ShapeException;
 import dev.gatun.engine.TensorSpec;
+import dev.gatun.engine.op.AddBias;
+import dev.gatun.engine.op.ConcatElu;
 import dev.gatun.engine.op.Conv2d;
+import dev.gatun.engine.op.Conv2dBackwardData;
 import dev.gatun.engine.op.Gate;
 import dev.gatun.engine.op.GroupNorm;
+import dev.gatun.engine.op.LogisticMixture;
+import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.NormalizePixels;
 import dev.gatun.engine.op.SelectRow;
+import dev.gatun.engine.op.ShiftColumns;
 import dev.gatun.engine.op.ShiftRows;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
 import dev.gatun.engine.op.Taps;
+import dev.gatun.engine.op.WeightNorm;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 
@@ -69,16 +77,48 @@ class ReferenceTest {
 
   @Test
   void gateTakesTheFirstHalfThroughTanh() {
-    double[] y =
+    double[] x = {1, 2, 0, 1, 3, 0, 0, 0};
+    assertArrayEquals(
+        new double[] {Math.tanh(1) / 2, Math.tanh(2) / (1 + Math.exp(-1)), Math.tanh(3) / 2, 0},
+        run(new Gate(), List.of(f32(2, 4)), x),
+        EXACT);
+    assertArrayEquals(
+        new double[] {10.5, 20 + 2 / (1 + Math.exp(-1)), 31.5, 40},
         run(
-            new Gate(),
-            List.of(f32(2, 4), f32(2, 4)),
-            new double[] {0.5, 1, 0, 2, 0, 0, 0, 0},
-            new double[] {0.5, 0, 0, -1, 3, 0, 0, 0});
-    assertEquals(Math.tanh(1) / 2, y[0], EXACT);
-    assertEquals(Math.tanh(1) / (1 + Math.exp(-1)), y[1], EXACT);
-    assertEquals(Math.tanh(3) / 2, y[2], EXACT);
-    assertEquals(0, y[3], EXACT);
+            new Gate(Gate.Kind.LINEAR, 1),
+            List.of(f32(2, 4), f32(2, 2)),
+            x,
+            new double[] {10, 20, 30, 40}),
+        EXACT);
+    // two groups of one: 1 is gated by 2, 0 by 1
+    assertArrayEquals(
+        new double[] {1 / (1 + Math.exp(-2)), 0, 1.5, 0},
+        run(new Gate(Gate.Kind.LINEAR, 2), List.of(f32(2, 4)), x),
+        EXACT);
+  }
+
+  @Test
+  void convolutionsAddWhatTheyAreGiven() {
+    double[] x = {1, 2};
+    double[] w = {10};
+    List<TensorSpec> in = List.of(f32(1, 1, 2, 1), f32(1, 1, 1), f32(1), f32(1, 1, 2, 1));
+    Conv2d point = new Conv2d(Taps.point());
+    double[] addend = {0.5, 0.25};
+    assertArrayEquals(
+        new double[] {17.5, 27.25}, run(point, in, x, w, new double[] {7}, addend), EXACT);
+    assertArrayEquals(
+        new double[] {10.5, 20.25},
+        run(point, List.of(in.get(0), in.get(1), in.get(3)), x, w, addend),
+        EXACT);
+    assertArrayEquals(
+        new double[] {10.5, 20.25},
+        run(
+            new Conv2dBackwardData(point, in.get(0).shape()),
+            List.of(in.get(1), in.get(0), in.get(3)),
+            w,
+            x,
+            addend),
+        EXACT);
   }
 
   @Test
@@ -122,6 +162,10 @@ class ReferenceTest {
     assertArrayEquals(
         new double[] {5, 6, 0, 0, 0, 0}, run(new ShiftRows(-2), List.of(f32(1, 3, 2, 1)), x));
     assertArrayEquals(
+        new double[] {0, 1, 2, 0, 4, 5}, run(new ShiftColumns(1), List.of(f32(1, 2, 3, 1)), x));
+    assertArrayEquals(
+        new double[] {3, 0, 0, 6, 0, 0}, run(new ShiftColumns(-2), List.of(f32(1, 2, 3, 1)), x));
+    assertArrayEquals(
         new double[] {2, 5},
         run(
             new SelectRow(),
@@ -135,6 +179,91 @@ class ReferenceTest {
             List.of(TensorSpec.of(DType.U8, 1, 1, 3, 1)),
             new double[] {0, 4, 2}),
         EXACT);
+  }
+
+  @Test
+  void unitsBiasesAndWeights() {
+    double low = Math.exp(-1) - 1;
+    assertArrayEquals(
+        new double[] {2, low, Math.exp(-2) - 1, 1},
+        run(new ConcatElu(), List.of(f32(1, 2)), new double[] {2, -1}),
+        EXACT);
+    assertArrayEquals(
+        new double[] {31, 42, 13, 24},
+        run(
+            new AddBias(),
+            List.of(f32(2, 2), f32(2, 2), TensorSpec.of(DType.U8, 2)),
+            new double[] {1, 2, 3, 4},
+            new double[] {10, 20, 30, 40},
+            new double[] {1, 0}),
+        EXACT);
+    // columns (3,4) and (0,2), then rows (3,0) and (4,2)
+    double[] v = {3, 0, 4, 2};
+    assertArrayEquals(
+        new double[] {0.6 * 5, 0, 0.8 * 5, 7},
+        run(new WeightNorm(2), List.of(f32(1, 2, 2), f32(2)), v, new double[] {5, 7}),
+        EXACT);
+    assertArrayEquals(
+        new double[] {5, 0, 4 * 7 / Math.sqrt(20), 2 * 7 / Math.sqrt(20)},
+        run(new WeightNorm(1), List.of(f32(1, 2, 2), f32(2)), v, new double[] {5, 7}),
+        EXACT);
+    // a pixel of 5 spread over a 2x2 square
+    assertArrayEquals(
+        new double[] {5, 10, 15, 20},
+        run(
+            new Conv2dBackwardData(
+                new Conv2d(Taps.rectangle(0, 1, 0, 1), 2, 2, null), f32(1, 2, 2, 1).shape()),
+            List.of(f32(4, 1, 1), f32(1, 1, 1, 1)),
+            new double[] {1, 2, 3, 4},
+            new double[] {5}),
+        EXACT);
+  }
+
+  @Test
+  void masksOfColours() {
+    double[] ones = new double[24];
+    Arrays.fill(ones, 1);
+    // two taps, red green blue and ones in, red green blue out
+    List<TensorSpec> w = List.of(f32(2, 4, 3));
+    assertArrayEquals(
+        new double[] {
+          1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, // the tap before is whole
+          0, 1, 1, 0, 0, 1, 0, 0, 0, 1, 1, 1
+        },
+        run(new MaskChannels(1, 3, true, 1), w, ones));
+    assertArrayEquals(
+        new double[] {
+          1, 1, 1, 0, 1, 1, 0, 0, 1, 1, 1, 1, //
+          1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1
+        },
+        run(new MaskChannels(0, 3, false, 1), w, ones));
+  }
+
+  @Test
+  void mixtureOfKnownProbabilities() {
+    // one component at 0 of scale 1, two levels: the median lies between them
+    List<TensorSpec> specs = List.of(f32(1, 1, 2, 3), TensorSpec.of(DType.U8, 1, 1, 2, 1));
+    double[] nats =
+        Reference.run(
+                new LogisticMixture(1, 2, null),
+                specs,
+                List.of(new double[] {4, 0, 0, 4, 2, 1}, new double[] {1, 0}))
+            .get(1)
+            .value();
+    assertEquals(Math.log(2), nats[0], EXACT);
+    assertEquals(Math.log(1 + Math.exp(2 / Math.E)), nats[1], EXACT);
+    // green depends on red through the coefficient in red's block: its mean is -1 * tanh(2)
+    double[] p = {0, 0, 0, 2, 0, 0, 9, 0, 0, 9};
+    double joint =
+        Reference.run(
+                new LogisticMixture(1, 2, null),
+                List.of(f32(1, 1, 1, 10), TensorSpec.of(DType.U8, 1, 1, 1, 3)),
+                List.of(p, new double[] {0, 1, 0}))
+            .get(1)
+            .value()[0];
+    double green = 1 / (1 + Math.exp(Math.tanh(2)));
+    // blue's mean: tanh(9) * red + tanh(9) * green = 0
+    assertEquals(-Math.log(0.5) - Math.log(green) - Math.log(0.5), joint, EXACT);
   }
 
   /** Magnitudes bound what rounding can do: never below the value itself. */

@@ -23,6 +23,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 
 class OpChecksTest {
   private static final DType F32 = DType.F32;
@@ -175,5 +176,153 @@ class OpChecksTest {
         spec(DType.U8, 2),
         spec(F32, 2),
         spec(F32, 1));
+  }
+
+  @Test
+  void unitsAndBiasesThatDoNotFit() {
+    TensorSpec step = spec(DType.F64, 1);
+    TensorSpec u8 = spec(DType.U8, 4);
+    assertEquals(
+        "concat_elu_backward: dy must be [3,4] f32 (inputs [[3,2] f32, [3,2] f32])",
+        refusal(new ConcatEluBackward(), spec(F32, 3, 2), spec(F32, 3, 2)));
+    refusal(new ConcatElu(), u8);
+    refusal(new Elu(), spec(DType.F64, 3));
+    refusal(new EluBackward(), spec(F32, 3), spec(DType.BF16, 3));
+    for (double rate : new double[] {-0.1, 1, 0.999, 1e12, Double.NaN}) {
+      refusal(new Dropout(rate, 1, 0), spec(F32, 3), step);
+    }
+    assertEquals(
+        "dropout: step must be [1] f64 (inputs [[3] f32, [1] f32])",
+        refusal(new Dropout(0.5, 1, 0), spec(F32, 3), spec(F32, 1)));
+    TensorSpec x = spec(F32, 4, 3, 5);
+    assertEquals(
+        "add_bias: table is for C=6, x has C=5 (inputs [[4,3,5] f32, [1,6] f32])",
+        refusal(new AddBias(), x, spec(F32, 1, 6)));
+    refusal(new AddBias(), x, spec(F32, 2, 5));
+    refusal(new AddBias(), x, spec(F32, 1, 5), u8);
+    refusal(new AddBias(), x, spec(F32, 2, 5), spec(DType.U8, 5));
+    refusal(new AddBias(), x, spec(F32, 257, 5), u8);
+    refusal(new AddBias(), x, spec(F32, 0, 5));
+    refusal(new AddBias(), spec(F32, 5), spec(F32, 1, 5));
+    refusal(new AddBiasBackward(0), x);
+    refusal(new AddBiasBackward(2), x);
+    refusal(new ShiftColumns(1), spec(F32, 3, 4, 5));
+    assertEquals(List.of(spec(F32, 2, 5)), new AddBiasBackward(2).check(List.of(x, u8)));
+  }
+
+  @Test
+  void weightsThatDoNotFit() {
+    TensorSpec v = spec(F32, 2, 3, 4);
+    assertEquals(
+        "weight_norm: g must be [4] f32 (inputs [[2,3,4] f32, [3] f32])",
+        refusal(new WeightNorm(2), v, spec(F32, 3)));
+    refusal(new WeightNorm(0), v, spec(F32, 2));
+    refusal(new WeightNorm(3), v, spec(F32, 2));
+    refusal(new WeightNormBackward(1), v, spec(F32, 3), spec(F32, 2, 4, 3));
+    assertEquals(
+        "mask_channels: 3 input channels not divisible by colours=2 (inputs [[2,3,4] f32])",
+        refusal(new MaskChannels(0, 2, true, 0), v));
+    refusal(new MaskChannels(2, 1, true, 0), v);
+    refusal(new MaskChannels(-1, 1, true, 0), v);
+    refusal(new MaskChannels(0, 0, true, 0), v);
+    refusal(new MaskChannels(0, 1, true, 2), v);
+    refusal(new MaskChannels(0, 3, true, 0), v);
+    refusal(new MaskChannels(0, 1, true, 1), spec(F32, 2, 1, 4));
+    assertEquals(List.of(v), new MaskChannels(0, 2, true, 1).check(List.of(v)));
+  }
+
+  @Test
+  void gatesAndAddendsThatDoNotFit() {
+    TensorSpec x = spec(F32, 2, 12);
+    assertEquals(
+        "gate: needs a multiple of 6 channels (inputs [[2,10] f32])",
+        refusal(new Gate(Gate.Kind.LINEAR, 3), spec(F32, 2, 10)));
+    assertEquals(
+        "gate: the residual must be [2,6] f32 (inputs [[2,12] f32, [2,12] f32])",
+        refusal(new Gate(), x, x));
+    refusal(new Gate(Gate.Kind.TANH, 0), x);
+    refusal(new Gate(Gate.Kind.TANH, -1), x);
+    refusal(new Gate(), x, spec(DType.BF16, 2, 6));
+    refusal(new GateBackward(Gate.Kind.TANH, 1), x, x);
+    refusal(new GateBackward(Gate.Kind.TANH, 4), x, spec(F32, 2, 6));
+    refusal(new GateBackward(Gate.Kind.TANH, 1), x, spec(F32, 2, 6), spec(F32, 2, 6));
+
+    TensorSpec image = spec(DType.BF16, 1, 5, 4, 3);
+    TensorSpec w = spec(F32, 1, 3, 2);
+    TensorSpec bias = spec(F32, 2);
+    TensorSpec y = spec(DType.BF16, 1, 5, 4, 2);
+    Conv2d conv = new Conv2d(Taps.point());
+    assertEquals(
+        "conv_taps: the addend must be [1,5,4,2] bf16"
+            + " (inputs [[1,5,4,3] bf16, [1,3,2] f32, [1,5,4,2] f32])",
+        refusal(conv, image, w, spec(F32, 1, 5, 4, 2)));
+    refusal(conv, image, w, y, bias);
+    refusal(conv, image, w, y, y);
+    refusal(conv, image, w, bias, bias);
+    refusal(conv, image, w, bias, image);
+    refusal(new Conv2d(Taps.point(), 1, 1, F32), image, w, bias, y);
+    assertEquals(List.of(y), conv.check(List.of(image, w, y)));
+    assertEquals(List.of(y), conv.check(List.of(image, w, bias, y)));
+    Conv2dBackwardData back = new Conv2dBackwardData(conv, image.shape());
+    assertEquals(
+        "conv_taps_backward_data: the addend must be [1,5,4,3] bf16"
+            + " (inputs [[1,3,2] f32, [1,5,4,2] bf16, [1,5,4,2] bf16])",
+        refusal(back, w, y, y));
+    assertEquals(List.of(image), back.check(List.of(w, y, image)));
+  }
+
+  @Test
+  void lossesOverColoursThatDoNotFit() {
+    TensorSpec images = spec(DType.U8, 1, 2, 2, 3);
+    assertEquals(
+        "softmax_cross_entropy: 12 logits not divisible by classes=5"
+            + " (inputs [[1,2,2,12] f32, [1,2,2,3] u8])",
+        refusal(new SoftmaxCrossEntropy(5, null), spec(F32, 1, 2, 2, 12), images));
+    refusal(new SoftmaxCrossEntropy(-4, null), spec(F32, 1, 2, 2, 12), images);
+    refusal(new SoftmaxCrossEntropy(257, null), spec(F32, 1, 2, 2, 771), images);
+    assertEquals(
+        List.of(spec(F32, 1), spec(F32, 12), spec(F32, 12)),
+        new SoftmaxCrossEntropy(4, null).check(List.of(spec(F32, 1, 2, 2, 12), images)));
+    assertEquals(
+        "logistic_mixture: P must be 50 for C=3, N, H, W those of the images"
+            + " (inputs [[1,2,2,15] f32, [1,2,2,3] u8])",
+        refusal(new LogisticMixture(5, 256, null), spec(F32, 1, 2, 2, 15), images));
+    TensorSpec parameters = spec(F32, 1, 2, 2, 10);
+    refusal(new LogisticMixture(0, 256, null), parameters, images);
+    refusal(new LogisticMixture(1, 1, null), parameters, images);
+    refusal(new LogisticMixture(1, 257, null), parameters, images);
+    refusal(new LogisticMixture(1, 9, null), spec(F32, 1, 2, 2, 6), spec(DType.U8, 1, 2, 2, 2));
+    refusal(new LogisticMixture(1, 9, null), spec(DType.BF16, 1, 2, 2, 10), images);
+    refusal(new LogisticMixtureBackward(1, 9, DType.F64), parameters, images, spec(F32, 1));
+    refusal(new LogisticMixtureBackward(1, 9, F32), parameters, images, spec(F32, 2));
+  }
+
+  /** Labels and pixels are known when an op runs only; the message is as plain. */
+  @Test
+  void valuesOutOfRangeAreNamedWhenTheOpRuns() {
+    try (Device device = Devices.open("cpu");
+        Tensor x = Tensor.allocate(device, F32, 3, 2, 4);
+        Tensor table = Tensor.allocate(device, F32, 2, 4);
+        Tensor labels = Tensor.allocate(device, DType.U8, 3).write(new byte[] {1, 0, 2});
+        Tensor parameters = Tensor.allocate(device, F32, 1, 1, 3, 3);
+        Tensor images = Tensor.allocate(device, DType.U8, 1, 1, 3, 1).write(new byte[] {3, 4, 0});
+        Tensor step = Tensor.allocate(device, DType.F64, 1).writeDoubles(0.5)) {
+      assertEquals(
+          "add_bias: label 2 of image 2, but the table has 2 rows",
+          failure(() -> device.apply(new AddBias(), x, table, labels)));
+      assertEquals(
+          "add_bias_backward: label 2 of image 2, but the table has 2 rows",
+          failure(() -> device.apply(new AddBiasBackward(2), x, labels)));
+      assertEquals(
+          "logistic_mixture: value 4 in pixel 1, but there are 4 levels",
+          failure(() -> device.apply(new LogisticMixture(1, 4, null), parameters, images)));
+      assertEquals(
+          "dropout: step must be a whole number below 2^31, not 0.5",
+          failure(() -> device.apply(new Dropout(0.5, 1, 0), x, step)));
+    }
+  }
+
+  private static String failure(Executable run) {
+    return assertThrows(IllegalArgumentException.class, run).getMessage();
   }
 }

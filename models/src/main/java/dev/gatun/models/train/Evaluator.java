@@ -18,22 +18,27 @@ public final class Evaluator implements AutoCloseable {
   private final Model model;
   private final Tensor images;
   private final Program program;
-  private final Value perDimension;
+  private final Tensor labels;
+  private final Value terms;
 
   public Evaluator(Device device, Model model, Parameters weights, DType dtype) {
     this.model = model;
     Model.ImageShape shape = model.imageShape();
     images =
         Tensor.allocate(device, DType.U8, BATCH, shape.height(), shape.width(), shape.channels());
+    Tensor classes = null;
     try {
+      classes = Tensor.allocate(device, DType.U8, BATCH);
       Graph graph = new Graph();
-      perDimension =
-          model
-              .nats(graph, name -> graph.bind(weights.get(name)), graph.bind(images), dtype)
-              .perDimension();
-      program = graph.compile(device, perDimension);
+      Model.Input input = new Model.Input(graph.bind(images), graph.bind(classes), dtype, null);
+      terms = model.nats(graph, name -> graph.bind(weights.get(name)), input).terms();
+      program = graph.compile(device, terms);
+      labels = classes;
     } catch (RuntimeException | Error e) {
       images.close();
+      if (classes != null) {
+        classes.close();
+      }
       throw e;
     }
   }
@@ -66,9 +71,16 @@ public final class Evaluator implements AutoCloseable {
         data.image(first + i, batch, i * size);
       }
       images.write(batch);
+      if (model.classes() > 0) {
+        byte[] own = new byte[BATCH];
+        for (int i = 0; i < here; i++) {
+          own[i] = (byte) data.label(first + i);
+        }
+        labels.write(own);
+      }
       program.run();
-      float[] rows = program.tensor(perDimension).toFloats();
-      for (int i = 0; i < here * size; i++) {
+      float[] rows = program.tensor(terms).toFloats();
+      for (int i = 0; i < here * (rows.length / BATCH); i++) {
         nats += rows[i];
       }
       progress.accept(first + here);
@@ -80,6 +92,7 @@ public final class Evaluator implements AutoCloseable {
   @Override
   public void close() {
     program.close();
+    labels.close();
     images.close();
   }
 }

@@ -42,10 +42,12 @@ public final class Trainer implements AutoCloseable {
   private final Parameters gradients;
   private final Tensor optimizerStep;
   private final Tensor images;
+  private final Tensor labels;
   private final Program program;
   private final Value loss;
   private final List<AutoCloseable> owned = new ArrayList<>();
   private final byte[] batch;
+  private final byte[] batchLabels;
   private long steps;
   private int[] order;
   private int orderEpoch = -1;
@@ -89,8 +91,12 @@ public final class Trainer implements AutoCloseable {
                   shape.height(),
                   shape.width(),
                   shape.channels()));
+      labels = own(Tensor.allocate(device, DType.U8, config.batch()));
       batch = new byte[config.batch() * shape.dimensions()];
+      batchLabels = new byte[config.batch()];
       weights.initialize(config.seed());
+      fillBatch();
+      model.initialize(device, weights, batch, model.classes() > 0 ? batchLabels : null);
       ema.copyFrom(weights);
       Graph graph = new Graph();
       loss = buildStep(graph);
@@ -117,6 +123,15 @@ public final class Trainer implements AutoCloseable {
               + shape
               + ": choose other data, or train a model of that size");
     }
+    if (model.classes() > 0 && (!data.hasLabels() || data.classes() > model.classes())) {
+      throw new IllegalArgumentException(
+          "the model is given one of "
+              + model.classes()
+              + " classes, "
+              + data.name()
+              + (data.hasLabels() ? " has " + data.classes() : " has no labels")
+              + ": choose other data, or train a model without classes");
+    }
   }
 
   private Value buildStep(Graph graph) {
@@ -124,7 +139,13 @@ public final class Trainer implements AutoCloseable {
     for (ParameterSpec spec : weights.specs()) {
       bound.put(spec.name(), graph.bind(weights.get(spec.name())));
     }
-    Value mean = model.nats(graph, bound::get, graph.bind(images), config.dtype()).mean();
+    Model.Input input =
+        new Model.Input(
+            graph.bind(images),
+            graph.bind(labels),
+            config.dtype(),
+            new Model.Training(graph.bind(optimizerStep), config.seed()));
+    Value mean = model.nats(graph, bound::get, input).mean();
     List<Value> slopes = graph.gradients(mean, List.copyOf(bound.values()));
     int i = 0;
     for (String name : bound.keySet()) {
@@ -165,6 +186,9 @@ public final class Trainer implements AutoCloseable {
   public double step() {
     fillBatch();
     images.write(batch);
+    if (model.classes() > 0) {
+      labels.write(batchLabels);
+    }
     program.run();
     steps++;
     double nats = program.tensor(loss).item();
@@ -185,6 +209,9 @@ public final class Trainer implements AutoCloseable {
     int size = model.imageShape().dimensions();
     for (int i = 0; i < config.batch(); i++) {
       data.image(order[first + i], batch, i * size);
+      if (model.classes() > 0) {
+        batchLabels[i] = (byte) data.label(order[first + i]);
+      }
     }
   }
 

@@ -53,7 +53,7 @@ class TrainerTest {
 
   private static GatedPixelCnn model(int filters, int layers) {
     return new GatedPixelCnn(
-        new GatedPixelCnn.Config(SIZE, SIZE, LEVELS, filters, layers, 3, 3, 8));
+        new GatedPixelCnn.Config(SIZE, SIZE, 1, LEVELS, 0, filters, layers, 3, 3, 8));
   }
 
   /** Diagonal stripes with some noise: easy to learn, not trivial. */

@@ -185,6 +185,15 @@ public class OneDnn extends OneDnn$shared {
     public static int DNNL_ARG_DIFF_SHIFT() {
         return DNNL_ARG_DIFF_SHIFT;
     }
+    private static final int DNNL_ARG_ATTR_MULTIPLE_POST_OP_BASE = (int)32768L;
+    /**
+     * {@snippet lang=c :
+     * #define DNNL_ARG_ATTR_MULTIPLE_POST_OP_BASE 32768
+     * }
+     */
+    public static int DNNL_ARG_ATTR_MULTIPLE_POST_OP_BASE() {
+        return DNNL_ARG_ATTR_MULTIPLE_POST_OP_BASE;
+    }
     private static final int dnnl_success = (int)0L;
     /**
      * {@snippet lang=c :
@@ -265,6 +274,15 @@ public class OneDnn extends OneDnn$shared {
      */
     public static int dnnl_invalid_data_type() {
         return dnnl_invalid_data_type;
+    }
+    private static final int dnnl_data_type_undef = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum <anonymous>.dnnl_data_type_undef = 0
+     * }
+     */
+    public static int dnnl_data_type_undef() {
+        return dnnl_data_type_undef;
     }
     private static final int dnnl_bf16 = (int)2L;
     /**

@@ -1,0 +1,130 @@
+package dev.gatun.bench;
+
+import dev.gatun.engine.DType;
+import dev.gatun.engine.Device;
+import dev.gatun.models.Model;
+import dev.gatun.models.Models;
+import dev.gatun.models.pixelcnn.Sampler;
+import dev.gatun.models.train.RunFolder;
+import java.io.IOException;
+import java.nio.file.Path;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** What the commands that draw images have in common. */
+final class DrawOptions {
+  @Option(
+      names = "--out",
+      required = true,
+      paramLabel = "FILE",
+      description = "a grid (.png), or an array [N,H,W,C] u8 (.npy)")
+  private Path out;
+
+  @Option(
+      names = "--gif",
+      paramLabel = "FILE",
+      description = "the images being drawn, pixel by pixel")
+  private Path gif;
+
+  @Option(names = "--seed", paramLabel = "S", description = "of the draws (default: 0)")
+  private long seed;
+
+  @Option(
+      names = "--class",
+      paramLabel = "K",
+      description = "for a model trained with --conditional (default: each class in turn)")
+  private Integer label;
+
+  @Option(
+      names = "--temperature",
+      paramLabel = "T",
+      description = "below 1 is tamer, above 1 wilder (default: 1)")
+  private double temperature = 1;
+
+  @Option(
+      names = "--sampler",
+      paramLabel = "NAME",
+      description = "cached (default) computes each pixel once; full is there to check it")
+  private String sampler;
+
+  @Mixin private DeviceOption device = new DeviceOption();
+
+  /** Throws unless the options make sense by themselves. */
+  void require(int count) {
+    ImageFiles.requireSuffix(out, true);
+    if (gif != null && !String.valueOf(gif.getFileName()).endsWith(".gif")) {
+      throw new UsageException("--gif " + gif + ": expected a name that ends in .gif");
+    }
+    if (count <= 0) {
+      throw new UsageException("--count " + count + ": must be positive");
+    }
+    if (!(temperature > 0 && Double.isFinite(temperature))) {
+      throw new UsageException("--temperature " + temperature + ": must be positive");
+    }
+  }
+
+  /**
+   * Draws and writes images.
+   *
+   * @param given [count,H,W,C] whose first rows are kept; null for none
+   */
+  void draw(Console console, Path run, RunFolder folder, int count, byte[] given, int givenRows)
+      throws IOException {
+    Model model = folder.model();
+    if (label != null && (label < 0 || label >= model.classes())) {
+      throw new UsageException(
+          "--class "
+              + label
+              + ": the model in "
+              + run
+              + (model.classes() == 0
+                  ? " was trained without classes; leave the option out"
+                  : " has classes 0 to " + (model.classes() - 1)));
+    }
+    String name = sampler == null ? Models.samplers(model).getFirst() : sampler;
+    if (!Models.samplers(model).contains(name)) {
+      throw new UsageException(
+          "--sampler "
+              + name
+              + ": "
+              + model.name()
+              + " has "
+              + String.join(", ", Models.samplers(model)));
+    }
+    Sampler.Request request =
+        new Sampler.Request(count, seed, temperature, label, given, givenRows);
+    byte[] images;
+    try (Device opened = device.open(console)) {
+      DType type = DeviceOption.dtype(console, opened, folder.config().training().dtype());
+      try (RunFolder.Checkpoint checkpoint = folder.checkpoint(opened)) {
+        images = draw(console, opened, model, checkpoint, type, name, request);
+      }
+    }
+    if (out.toString().endsWith(".npy")) {
+      ImageFiles.npy(out, images, count, model.imageShape());
+    } else {
+      ImageFiles.grid(out, images, count, model.imageShape());
+    }
+    if (gif != null) {
+      DrawingGif.write(gif, images, count, model.imageShape(), givenRows);
+    }
+    console.say(
+        "wrote " + count + " images to " + out + (gif == null ? "" : ", their drawing to " + gif));
+  }
+
+  /** Draws images, with a progress bar. */
+  static byte[] draw(
+      Console console,
+      Device device,
+      Model model,
+      RunFolder.Checkpoint checkpoint,
+      DType type,
+      String name,
+      Sampler.Request request) {
+    long rows = (long) request.count() * model.imageShape().height();
+    try (Sampler sampler = Models.sampler(name, device, model, checkpoint.weights(), type);
+        Progress progress = new Progress(console, "sample", rows)) {
+      return sampler.sample(request, done -> progress.update(done, ""));
+    }
+  }
+}

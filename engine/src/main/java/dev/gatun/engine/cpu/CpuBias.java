@@ -1,0 +1,142 @@
+package dev.gatun.engine.cpu;
+
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+
+import dev.gatun.engine.DType;
+import dev.gatun.engine.Launch;
+import dev.gatun.engine.Shape;
+import dev.gatun.engine.Tensor;
+import dev.gatun.engine.op.AddBias;
+import dev.gatun.engine.op.AddBiasBackward;
+import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+import java.util.List;
+
+/** A bias a channel, the same for all images or by their labels. */
+final class CpuBias {
+  private CpuBias() {}
+
+  /** Elements that one sum in f64 is made of before sums are added to each other. */
+  private static final int SUM = 16 * Blocks.SIZE;
+
+  static Launch addBias(CpuDevice d, AddBias op, List<Tensor> in, List<Tensor> out) {
+    DType type = in.get(0).dtype();
+    MemorySegment x = d.segment(in.get(0));
+    MemorySegment table = d.segment(in.get(1));
+    MemorySegment labels = in.size() > 2 ? d.segment(in.get(2)) : null;
+    MemorySegment y = d.segment(out.get(0));
+    Shape shape = in.get(0).shape();
+    int images = shape.dim(0);
+    int channels = shape.dim(-1);
+    int positions = shape.rows() / images;
+    int entries = in.get(1).shape().dim(0);
+    float[] biases = new float[entries * channels];
+    Launch pieces =
+        Pieces.launch(
+            d,
+            shape.rows(),
+            channels,
+            (row, column, rows, width) -> {
+              float[] a = Blocks.own().a;
+              long from = (long) row * channels + column;
+              d.loops().load(type, x, from, a, 0, rows * width);
+              for (int r = 0; r < rows; r++) {
+                int label = label(labels, (row + r) / positions);
+                add(a, r * width, biases, label * channels + column, width);
+              }
+              d.loops().store(type, a, 0, y, from, rows * width);
+            });
+    return () -> {
+      checkLabels(op.name(), labels, images, entries);
+      d.loops().load(DType.F32, table, 0, biases, 0, biases.length);
+      pieces.run();
+    };
+  }
+
+  static Launch addBiasBackward(
+      CpuDevice d, AddBiasBackward op, List<Tensor> in, List<Tensor> out) {
+    DType type = in.get(0).dtype();
+    MemorySegment dy = d.segment(in.get(0));
+    MemorySegment labels = in.size() > 1 ? d.segment(in.get(1)) : null;
+    MemorySegment dtable = d.segment(out.get(0));
+    Shape shape = in.get(0).shape();
+    int images = shape.dim(0);
+    int channels = shape.dim(-1);
+    int positions = shape.rows() / images;
+    // fixed chunks of an image each, added in order: the same bits at any number of workers
+    int rowsPerChunk = Math.max(1, Math.min(positions, SUM / channels));
+    int chunksPerImage = Math.ceilDiv(positions, rowsPerChunk);
+    double[][] sums = new double[images * chunksPerImage][channels];
+    double[] totals = new double[op.rows() * channels];
+    return () -> {
+      checkLabels(op.name(), labels, images, op.rows());
+      d.workers()
+          .forRange(
+              sums.length,
+              1,
+              (from, to) -> {
+                for (int chunk = from; chunk < to; chunk++) {
+                  double[] sum = sums[chunk];
+                  Arrays.fill(sum, 0);
+                  int image = chunk / chunksPerImage * positions;
+                  int first = chunk % chunksPerImage * rowsPerChunk;
+                  Pieces.forEach(
+                      image + first,
+                      image + Math.min(positions, first + rowsPerChunk),
+                      channels,
+                      (row, column, rows, width) -> {
+                        float[] a = Blocks.own().a;
+                        d.loops()
+                            .load(type, dy, (long) row * channels + column, a, 0, rows * width);
+                        for (int r = 0; r < rows; r++) {
+                          accumulate(sum, column, a, r * width, width);
+                        }
+                      });
+                }
+              });
+      Arrays.fill(totals, 0);
+      for (int chunk = 0; chunk < sums.length; chunk++) {
+        int target = label(labels, chunk / chunksPerImage) * channels;
+        for (int c = 0; c < channels; c++) {
+          totals[target + c] += sums[chunk][c];
+        }
+      }
+      for (int i = 0; i < totals.length; i++) {
+        ScalarLoops.set(DType.F32, dtable, i, (float) totals[i]);
+      }
+    };
+  }
+
+  static void add(float[] x, int at, float[] bias, int from, int n) {
+    for (int i = 0; i < n; i++) {
+      x[at + i] += bias[from + i];
+    }
+  }
+
+  private static void accumulate(double[] sum, int at, float[] x, int from, int n) {
+    for (int i = 0; i < n; i++) {
+      sum[at + i] += x[from + i];
+    }
+  }
+
+  private static int label(MemorySegment labels, int image) {
+    return labels == null ? 0 : labels.get(JAVA_BYTE, image) & 0xFF;
+  }
+
+  private static void checkLabels(String op, MemorySegment labels, int images, int entries) {
+    for (int image = 0; image < images; image++) {
+      int label = label(labels, image);
+      if (label >= entries) {
+        throw new IllegalArgumentException(
+            op
+                + ": label "
+                + label
+                + " of image "
+                + image
+                + ", but the table has "
+                + entries
+                + " rows");
+      }
+    }
+  }
+}
