@@ -26,7 +26,8 @@ import picocli.CommandLine.Spec;
     description = {
       "Measures speed and memory.",
       "conv: a convolution through the engine against the bare oneDNN primitive. train: a training",
-      "step, and whether memory stays flat over 2,000 of them. sample: drawing 64 images."
+      "step, and whether memory stays flat over 2,000 of them. sample: drawing 64 images.",
+      "With --peer, train and sample time the same network there too, once its outputs agree."
     })
 final class BenchCommand implements Callable<Integer> {
   private final Console console;
@@ -38,6 +39,12 @@ final class BenchCommand implements Callable<Integer> {
 
   @Mixin private DeviceOption device = new DeviceOption();
 
+  @Option(
+      names = "--peer",
+      paramLabel = "NAME",
+      description = "djl: PyTorch through DJL; only in a build with the profile peers")
+  private String peer;
+
   @Option(names = "--json", paramLabel = "FILE", description = "the results, as a JSON object")
   private Path json;
 
@@ -47,15 +54,7 @@ final class BenchCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    Suite chosen =
-        switch (suite) {
-          case "conv" -> ConvBench::run;
-          case "train" -> TrainBench::run;
-          case "sample" -> SampleBench::run;
-          default ->
-              throw new UsageException(
-                  "unknown suite '" + suite + "': expected conv, train or sample");
-        };
+    Suite chosen = peer == null ? suite() : compared(Peer.find(peer));
     try (Device opened = device.open(console)) {
       Map<String, Object> all = new LinkedHashMap<>();
       all.put("suite", suite);
@@ -77,6 +76,25 @@ final class BenchCommand implements Callable<Integer> {
       }
       return 0;
     }
+  }
+
+  private Suite suite() {
+    return switch (suite) {
+      case "conv" -> ConvBench::run;
+      case "train" -> TrainBench::run;
+      case "sample" -> SampleBench::run;
+      default ->
+          throw new UsageException("unknown suite '" + suite + "': expected conv, train or sample");
+    };
+  }
+
+  private Suite compared(Peer with) {
+    return switch (suite) {
+      case "train" -> (device, out) -> PeerTrainBench.run(with, device, out);
+      case "sample" -> (device, out) -> PeerSampleBench.run(with, device, out);
+      default ->
+          throw new UsageException("--peer is for bench train and bench sample, not " + suite);
+    };
   }
 
   /** Measures something, says it, and returns it for the JSON. */
