@@ -154,7 +154,7 @@ class TrainCommandTest {
   @ValueSource(strings = {"pixelcnn", "gated-pixelcnn", "pixelcnn++"})
   void everyModelLearnsColoursAndClasses(String model) throws IOException {
     Path rgb = TestData.cifar(folder.resolve("cifar"), 40);
-    Path out = folder.resolve("rgb");
+    Path out = folder.resolve("rgb-" + model);
     Object[] train = {
       "train", model, "--data", rgb, "--out", out, "--preset", "tiny", "--steps", 1, "--batch", 2
     };

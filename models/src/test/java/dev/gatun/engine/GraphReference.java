@@ -1,15 +1,19 @@
 package dev.gatun.engine;
 
 import dev.gatun.engine.contract.Reference;
+import dev.gatun.engine.op.AddBias;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Conv2dBackwardData;
 import dev.gatun.engine.op.WeightNorm;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.IdentityHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
 
 /** Evaluates the values of a graph in f64, plainly, through {@link Reference}; no device runs. */
 public final class GraphReference {
@@ -50,6 +54,45 @@ public final class GraphReference {
     } finally {
       chance = null;
     }
+  }
+
+  /** The nodes that a value is computed by. */
+  private static Set<Graph.Node> nodes(Value value) {
+    Set<Graph.Node> found = new LinkedHashSet<>();
+    List<Value> open = new ArrayList<>(List.of(value));
+    while (!open.isEmpty()) {
+      Graph.Node node = open.removeLast().producer;
+      if (node != null && found.add(node)) {
+        open.addAll(node.inputs());
+      }
+    }
+    return found;
+  }
+
+  /** What ops of a kind return on the way to a value. */
+  public static List<Value> outputs(Class<? extends Op> kind, Value value) {
+    return nodes(value).stream()
+        .filter(node -> kind.isInstance(node.op()))
+        .map(node -> node.outputs().getFirst())
+        .toList();
+  }
+
+  /** By its bias, what each convolution on the way to a value returns, without an addend. */
+  public Map<Value, double[]> convolved(Value value) {
+    Map<Value, double[]> all = new IdentityHashMap<>();
+    Map<Graph.Node, List<double[]>> done = new HashMap<>();
+    for (Graph.Node node : nodes(value)) {
+      boolean transposed = node.op() instanceof AddBias && node.inputs().size() == 2;
+      if (transposed || node.op() instanceof Conv2d) {
+        double[] y = evaluate(node.outputs().getFirst(), done).clone();
+        if (node.inputs().size() == 4) {
+          double[] addend = evaluate(node.inputs().get(3), done);
+          Arrays.setAll(y, i -> y[i] - addend[i]);
+        }
+        all.put(node.inputs().get(transposed ? 1 : 2), y);
+      }
+    }
+    return all;
   }
 
   private double[] off(Graph.Node node, int output, Reference.Result result) {

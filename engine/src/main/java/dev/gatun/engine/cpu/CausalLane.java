@@ -280,7 +280,7 @@ final class CausalLane implements AutoCloseable {
       return true; // zeros
     }
     if (last == null) {
-      return windowed && !place.byRows && !place.forgets(); // a window still empty: zeros
+      return true; // no tap meets the image: nothing of the value is ever needed
     }
     if (place.byRows) {
       return last.row() == row;

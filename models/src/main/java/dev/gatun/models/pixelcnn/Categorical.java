@@ -121,8 +121,8 @@ public record Categorical(int levels, int colours) implements Likelihood {
   /**
    * p = exp((p - max) * scale), arguments not positive: a polynomial gives exp(x / 64), squared six
    * times. Short loops over one array without branches or calls, so that each becomes vector code.
-   * The error is below 1e-5 of the likeliest level's, which moves a draw only where the uniform lies
-   * that close to an edge. At -128 the last square is 0: what cannot be is never drawn.
+   * The error is below 1e-5 of the likeliest level's, which moves a draw only where the uniform
+   * lies that close to an edge. At -128 the last square is 0: what cannot be is never drawn.
    */
   private static void exp(float[] p, float max, float scale, int n) {
     for (int k = 0; k < n; k++) {

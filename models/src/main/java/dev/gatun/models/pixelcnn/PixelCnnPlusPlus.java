@@ -484,8 +484,10 @@ public final class PixelCnnPlusPlus implements PixelModel {
       }
       mean /= rows;
       double variance = Math.max(0, square / rows - mean * mean);
+      // features that see nothing, as in a corner of a small image, are constant: nothing to scale
+      boolean constant = variance <= 1e-10 * square / rows;
       // outputs were made with the gain as it was drawn, so it is scaled and not replaced
-      double factor = layer.scale / Math.sqrt(variance + 1e-10);
+      double factor = constant ? 1 : layer.scale / Math.sqrt(variance + 1e-10);
       gain[k] *= (float) factor;
       bias[k] = (float) (-mean * factor);
     }

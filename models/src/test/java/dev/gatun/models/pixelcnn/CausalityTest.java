@@ -92,27 +92,25 @@ class CausalityTest {
       byte[] base,
       byte[] labels) {
     int size = base.length;
-      float[] a = Nets.parameters(device, model, weights, repeated(base, size), labels);
-      float[] b = Nets.parameters(device, model, weights, moved(model, base), labels);
-      int each = model.likelihood().parameters() / groups;
-      int outputs = a.length / size / each;
-      for (int i = 0; i < size; i++) {
-        for (int o = 0; o < outputs; o++) {
-          int from = (i * outputs + o) * each;
-          if (Arrays.mismatch(a, from, from + each, b, from, from + each) >= 0) {
-            moves[i].set(o);
-          }
+    float[] a = Nets.parameters(device, model, weights, repeated(base, size), labels);
+    float[] b = Nets.parameters(device, model, weights, moved(model, base), labels);
+    int each = model.likelihood().parameters() / groups;
+    int outputs = a.length / size / each;
+    for (int i = 0; i < size; i++) {
+      for (int o = 0; o < outputs; o++) {
+        int from = (i * outputs + o) * each;
+        if (Arrays.mismatch(a, from, from + each, b, from, from + each) >= 0) {
+          moves[i].set(o);
         }
       }
+    }
   }
 
   private static Stream<Arguments> sizes() {
     return Nets.variants()
-        .flatMap(
-            v ->
-                Stream.of(new int[] {5, 6}, new int[] {7, 5}, new int[] {1, 4}, new int[] {4, 1})
-                    .map(
-                        s -> Arguments.of(v.get()[0], v.get()[1], v.get()[2], s[0], s[1])));
+        .flatMap(v ->
+            Stream.of(new int[] {5, 6}, new int[] {7, 5}, new int[] {1, 4}, new int[] {4, 1})
+                .map(s -> Arguments.of(v.get()[0], v.get()[1], v.get()[2], s[0], s[1])));
   }
 
   /** Not a bit moves where nothing may; neighbours that came before do move it. */
@@ -125,8 +123,7 @@ class CausalityTest {
 
   @ParameterizedTest
   @CsvSource({"5,6,1,3", "7,5,3,3", "5,6,3,3", "9,7,1,3", "3,3,3,2", "1,1,3,2"})
-  void halvedSizesThatDoNotDivideAreCausalToo(
-      int height, int width, int colours, int resolutions) {
+  void halvedSizesThatDoNotDivideAreCausalToo(int height, int width, int colours, int resolutions) {
     requireCausal(Nets.plusPlus(height, width, colours, 5, 0, resolutions));
   }
 
@@ -250,7 +247,9 @@ class CausalityTest {
     }
   }
 
-  /** A later pixel's value does not change what an earlier one is scored at, nor its own colours. */
+  /**
+   * A later pixel's value does not change what an earlier one is scored at, nor its own colours.
+   */
   @ParameterizedTest
   @MethodSource("dev.gatun.models.pixelcnn.Nets#variants")
   void scoresOfEarlierPixelsStay(Kind kind, int colours, int classes) {

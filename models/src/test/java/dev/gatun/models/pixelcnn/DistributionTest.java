@@ -43,19 +43,15 @@ class DistributionTest {
 
   private static Stream<Arguments> enumerable() {
     return Stream.of(Kind.values())
-        .flatMap(
-            kind ->
-                Stream.of(
-                        new int[] {2, 2, 1, 3},
-                        new int[] {1, 2, 3, 2},
-                        new int[] {2, 1, 3, 3},
-                        new int[] {1, 1, 3, 9})
-                    .flatMap(
-                        s ->
-                            Stream.of(0, 2)
-                                .map(
-                                    classes ->
-                                        Arguments.of(kind, s[0], s[1], s[2], s[3], classes))));
+        .flatMap(kind ->
+            Stream.of(
+                    new int[] {2, 2, 1, 3},
+                    new int[] {1, 2, 3, 2},
+                    new int[] {2, 1, 3, 3},
+                    new int[] {1, 1, 3, 9})
+                .flatMap(s ->
+                    Stream.of(0, 2)
+                        .map(classes -> Arguments.of(kind, s[0], s[1], s[2], s[3], classes))));
   }
 
   /** Every image there can be, one after another. */

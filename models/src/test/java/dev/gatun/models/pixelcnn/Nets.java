@@ -49,20 +49,16 @@ final class Nets {
   static GatedPixelCnn gated(
       int height, int width, int levels, int layers, int firstKernel, int filters) {
     return new GatedPixelCnn(
-        new GatedPixelCnn.Config(
-            height, width, 1, levels, 0, filters, layers, firstKernel, 3, 10));
+        new GatedPixelCnn.Config(height, width, 1, levels, 0, filters, layers, firstKernel, 3, 10));
   }
 
   /** Every kind, grey and in colour, without and with three classes. */
   static Stream<Arguments> variants() {
     return Stream.of(Kind.values())
-        .flatMap(
-            kind ->
-                Stream.of(1, 3)
-                    .flatMap(
-                        colours ->
-                            Stream.of(0, 3)
-                                .map(classes -> Arguments.of(kind, colours, classes))));
+        .flatMap(kind ->
+            Stream.of(1, 3)
+                .flatMap(colours ->
+                    Stream.of(0, 3).map(classes -> Arguments.of(kind, colours, classes))));
   }
 
   static Parameters weights(Device device, Model model, long seed) {

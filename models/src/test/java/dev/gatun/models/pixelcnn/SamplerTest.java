@@ -96,7 +96,12 @@ class SamplerTest {
     Graph g = new Graph();
     try (Tensor input =
             Tensor.allocate(
-                pair.weights.flat().device(), DType.U8, count, H, W, model.imageShape().channels());
+                pair.weights.flat().device(),
+                DType.U8,
+                count,
+                H,
+                W,
+                model.imageShape().channels());
         Tensor labels = Tensor.allocate(pair.weights.flat().device(), DType.U8, count)) {
       input.write(Arrays.copyOf(images, count * pair.size));
       if (model.classes() > 0) {
@@ -212,15 +217,20 @@ class SamplerTest {
         byte[] pixel = Arrays.copyOfRange(images, at * channels, (at + 1) * channels);
         byte[] drawn = pixel.clone();
         int offset = at * all + pass * (all / passes);
-        Likelihood.Uniforms uniforms =
-            k -> philox.uniform(Philox.Stream.SAMPLE, image, first + k);
+        Likelihood.Uniforms uniforms = k -> philox.uniform(Philox.Stream.SAMPLE, image, first + k);
         likelihood.draw(outputs, offset, pass, 1, uniforms, drawn, 0);
         if (!Arrays.equals(drawn, pixel)) {
           edges++;
           assertTrue(
               mayDiffer(likelihood, outputs, offset, pass, uniforms, pixel, tolerance),
-              "image " + image + " pixel " + at % (H * W) + ": " + Arrays.toString(pixel)
-                  + " and not " + Arrays.toString(drawn));
+              "image "
+                  + image
+                  + " pixel "
+                  + at % (H * W)
+                  + ": "
+                  + Arrays.toString(pixel)
+                  + " and not "
+                  + Arrays.toString(drawn));
         }
       }
     }
@@ -274,8 +284,7 @@ class SamplerTest {
       byte[] many = pair.draw(70, 3);
       assertEquals(70 * size, many.length);
       for (int count : new int[] {0, 1, 2, 5, 16, 33, 64, 65}) {
-        assertArrayEquals(
-            Arrays.copyOf(many, count * size), pair.draw(count, 3), "of " + count);
+        assertArrayEquals(Arrays.copyOf(many, count * size), pair.draw(count, 3), "of " + count);
       }
       assertFalse(Arrays.equals(Arrays.copyOf(many, size), pair.draw(1, 4)));
       assertFalse(
@@ -335,8 +344,7 @@ class SamplerTest {
       for (int n = 0; n < count; n++) {
         int at = n * pair.size;
         int rest = at + 2 * row;
-        assertArrayEquals(
-            Arrays.copyOfRange(other, at, rest), Arrays.copyOfRange(after, at, rest));
+        assertArrayEquals(Arrays.copyOfRange(other, at, rest), Arrays.copyOfRange(after, at, rest));
         differs |= Arrays.mismatch(drawn, rest, at + pair.size, after, rest, at + pair.size) >= 0;
       }
       assertTrue(differs, "the rest does not follow from what is given");
@@ -396,10 +404,8 @@ class SamplerTest {
       String message = refusal(() -> without.cached.sample(request, r -> {}));
       assertTrue(message.contains("without classes"), message);
       message =
-          refusal(
-              () ->
-                  Models.sampler("rows", device, without.model, without.weights, DType.F32)
-                      .close());
+          refusal(() ->
+              Models.sampler("rows", device, without.model, without.weights, DType.F32).close());
       assertTrue(message.contains("cached or full"), message);
     }
     refusal(() -> new Request(-1, 1, 1));
@@ -448,27 +454,29 @@ class SamplerTest {
     }
   }
 
-  /** The frequencies of a pixel's levels are its probabilities, within five sigma. */
+  /** The frequencies of images are their probabilities, within five sigma. */
   @ParameterizedTest
   @EnumSource(Kind.class)
-  void firstPixelsFollowTheirDistribution(Kind kind) {
+  void imagesFollowTheirDistribution(Kind kind) {
     int count = 1024;
-    // one pixel with one colour: all there is are K images
-    PixelModel model = kind.small(1, 1, 1, K, 0);
-    byte[] each = new byte[K];
-    for (int k = 0; k < K; k++) {
-      each[k] = (byte) k;
+    // two pixels: all there is are K * K images
+    PixelModel model = kind.small(1, 2, 1, K, 0);
+    byte[] all = new byte[2 * K * K];
+    for (int i = 0; i < K * K; i++) {
+      all[2 * i] = (byte) (i / K);
+      all[2 * i + 1] = (byte) (i % K);
     }
     try (Parameters weights = Nets.weights(device, model, 11);
         CachedSampler sampler = new CachedSampler(device, model, weights, DType.F32)) {
-      double[] nats = Nets.nats(device, model, weights, each, null);
-      int[] seen = new int[K];
-      for (byte b : sampler.sample(count, 8, 1, r -> {})) {
-        seen[b]++;
+      double[] nats = Nets.nats(device, model, weights, all, null);
+      int[] seen = new int[K * K];
+      byte[] drawn = sampler.sample(count, 8, 1, r -> {});
+      for (int n = 0; n < count; n++) {
+        seen[drawn[2 * n] * K + drawn[2 * n + 1]]++;
       }
-      for (int k = 0; k < K; k++) {
-        double p = Math.exp(-nats[k]);
-        assertEquals(count * p, seen[k], 5 * Math.sqrt(count * p * (1 - p)) + 1, "level " + k);
+      for (int i = 0; i < K * K; i++) {
+        double p = Math.exp(-nats[i]);
+        assertEquals(count * p, seen[i], 5 * Math.sqrt(count * p * (1 - p)) + 1, "image " + i);
       }
     }
   }
