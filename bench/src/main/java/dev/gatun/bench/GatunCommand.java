@@ -31,6 +31,7 @@ final class GatunCommand implements Callable<Integer> {
     COMMANDS.put(SampleCommand.class, SampleCommand::new);
     COMMANDS.put(CompleteCommand.class, CompleteCommand::new);
     COMMANDS.put(EvalCommand.class, EvalCommand::new);
+    COMMANDS.put(CurveCommand.class, CurveCommand::new);
     COMMANDS.put(DataCommand.class, DataCommand::new);
     COMMANDS.put(DevicesCommand.class, DevicesCommand::new);
     COMMANDS.put(SelftestCommand.class, SelftestCommand::new);

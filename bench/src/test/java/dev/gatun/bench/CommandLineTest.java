@@ -29,6 +29,7 @@ class CommandLineTest {
         "complete | RUN --image --rows --out --gif --count --seed --class --temperature --sampler"
             + " --device",
         "eval     | RUN --data --split --limit --device --json",
+        "curve    | RUN --out",
         "data     | PATH --json --out",
         "devices  | --json",
         "selftest | --device --json",

@@ -131,6 +131,16 @@ class EvalAndSampleTest {
   }
 
   @Test
+  void theCurveOfARunIsDrawn() throws IOException {
+    Path png = folder.resolve("curve.png");
+    Cli.run("curve", run, "--out", png).succeeds();
+    assertEquals(900, Images.read(png).width());
+    Cli.run("curve", run, run, run, "--out", png).fails(2, "named twice");
+    Cli.run("curve", data, "--out", png).fails(2, "config.json");
+    Cli.run("curve", run, "--out", folder.resolve("curve.gif")).fails(2, ".png");
+  }
+
+  @Test
   void theUpperRowsOfAnImageAreKept() throws IOException {
     Path drawn = folder.resolve("whole.npy");
     Cli.run("sample", run, "--out", drawn, "--count", 1, "--seed", 8).succeeds();

@@ -62,7 +62,9 @@ class ModelsTest {
     assertTrue(setup("pixelcnn++", Preset.TINY, MNIST, 0).model() instanceof PixelCnnPlusPlus);
   }
 
-  /** Counted from the papers' layers; PixelCNN++'s is that of its reference code, less its copies. */
+  /**
+   * Counted from the papers' layers; PixelCNN++'s is that of its reference code, less its copies.
+   */
   @ParameterizedTest
   @CsvSource({
     "pixelcnn++,3,0,53664520",
@@ -114,7 +116,15 @@ class ModelsTest {
   void overridesReachTheModelAndTheTraining() {
     Models.Setup setup =
         setup(
-            "pixelcnn++", Preset.TINY, CIFAR, 10, "dropout", "0.25", "resolutions", "3", "batch",
+            "pixelcnn++",
+            Preset.TINY,
+            CIFAR,
+            10,
+            "dropout",
+            "0.25",
+            "resolutions",
+            "3",
+            "batch",
             "5");
     PixelCnnPlusPlus.Config config = (PixelCnnPlusPlus.Config) setup.model().config();
     assertEquals(0.25, config.dropout());
@@ -125,8 +135,7 @@ class ModelsTest {
         Models.override(setup.model(), setup.training(), Map.of("learningRate", "0.5"));
     assertEquals(0.5, other.learningRate());
     String message =
-        refusal(
-            () -> Models.override(setup.model(), setup.training(), Map.of("dropout", "0.5")));
+        refusal(() -> Models.override(setup.model(), setup.training(), Map.of("dropout", "0.5")));
     assertTrue(message.contains("dropout"), message);
   }
 

@@ -30,6 +30,7 @@ import dev.gatun.ffi.DnnlPrimitive;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.IdentityHashMap;
+import java.util.IntSummaryStatistics;
 import java.util.List;
 import java.util.Map;
 
@@ -264,7 +265,7 @@ final class CausalLane implements AutoCloseable {
     if (op instanceof Conv2d conv && input == step.unit().inputs().getFirst()) {
       row *= conv.strideH();
       if (place.byRows) {
-        row += conv.taps().list().stream().mapToInt(Taps.Tap::dy).max().orElseThrow();
+        row += reach(conv, input).getMax();
       }
       windowed = true;
     } else if (op instanceof Conv2dBackwardData conv && input == step.unit().inputs().get(1)) {
@@ -363,9 +364,9 @@ final class CausalLane implements AutoCloseable {
 
   /** The taps' rows lie below each other in a tensor of as many rows: one stride covers them. */
   private Runner rowConvolution(CausalPlan.Unit unit, Conv2d conv, CausalPlace out) {
-    int top = conv.taps().list().stream().mapToInt(Taps.Tap::dy).min().orElseThrow();
-    int bottom = conv.taps().list().stream().mapToInt(Taps.Tap::dy).max().orElseThrow();
-    int rows = bottom - top + 1;
+    IntSummaryStatistics reach = reach(conv, unit.inputs().getFirst());
+    int top = reach.getMin();
+    int rows = reach.getMax() - top + 1;
     Taps taps =
         new Taps(conv.taps().list().stream().map(t -> new Taps.Tap(t.dy() - top, t.dx())).toList());
     List<Tensor> inputs = new ArrayList<>(rowInputs(unit));
@@ -373,6 +374,25 @@ final class CausalLane implements AutoCloseable {
     Launch launch =
         launch(new Conv2d(taps, rows, conv.strideW(), conv.outputType()), inputs, out.latest());
     return library(launch);
+  }
+
+  /**
+   * The rows that a convolution reads. Taps beside the image whichever column they are at do not
+   * count: what they would read is not computed.
+   */
+  private static IntSummaryStatistics reach(Conv2d conv, Value input) {
+    int width = input.shape().dim(2);
+    int last = (width - 1) / conv.strideW() * conv.strideW();
+    IntSummaryStatistics rows = new IntSummaryStatistics();
+    for (Taps.Tap tap : conv.taps().list()) {
+      if (last + tap.dx() >= 0 && tap.dx() < width) {
+        rows.accept(tap.dy());
+      }
+    }
+    if (rows.getCount() == 0) {
+      rows.accept(0);
+    }
+    return rows;
   }
 
   private static Runner library(Launch launch) {

@@ -90,24 +90,23 @@ class PixelCnnPlusPlusTest {
       long layers = weights.specs().stream().filter(s -> s.name().endsWith(".v")).count();
       assertEquals(layers, convolved.size());
       assertEquals(layers, biases.size());
-      biases.forEach(
-          (name, bias) -> {
-            double scale = name.endsWith("conv2.b") ? 0.1 : 1;
-            double[] y = convolved.get(bias);
-            int channels = weights.get(name).elements();
-            for (int k = 0; k < channels; k++) {
-              double mean = 0;
-              double square = 0;
-              for (int i = k; i < y.length; i += channels) {
-                mean += y[i];
-                square += y[i] * y[i];
-              }
-              mean /= y.length / channels;
-              double deviation = Math.sqrt(square / (y.length / channels) - mean * mean);
-              assertEquals(0, mean, 1e-4 * scale, name + " " + k);
-              assertEquals(scale, deviation, 1e-3 * scale, name + " " + k);
-            }
-          });
+      biases.forEach((name, bias) -> {
+        double scale = name.endsWith("conv2.b") ? 0.1 : 1;
+        double[] y = convolved.get(bias);
+        int channels = weights.get(name).elements();
+        for (int k = 0; k < channels; k++) {
+          double mean = 0;
+          double square = 0;
+          for (int i = k; i < y.length; i += channels) {
+            mean += y[i];
+            square += y[i] * y[i];
+          }
+          mean /= y.length / channels;
+          double deviation = Math.sqrt(square / (y.length / channels) - mean * mean);
+          assertEquals(0, mean, 1e-4 * scale, name + " " + k);
+          assertEquals(scale, deviation, 1e-3 * scale, name + " " + k);
+        }
+      });
     }
   }
 
@@ -205,8 +204,7 @@ class PixelCnnPlusPlusTest {
   }
 
   private static PixelCnnPlusPlus dropping(double rate) {
-    return new PixelCnnPlusPlus(
-        new PixelCnnPlusPlus.Config(5, 4, 3, 256, 0, 6, 1, 3, 2, rate));
+    return new PixelCnnPlusPlus(new PixelCnnPlusPlus.Config(5, 4, 3, 256, 0, 6, 1, 3, 2, rate));
   }
 
   @Test
@@ -216,8 +214,7 @@ class PixelCnnPlusPlusTest {
     Dataset data = data(with, 4);
     double[][] losses = new double[2][2];
     for (int i = 0; i < 2; i++) {
-      try (Trainer trainer =
-          new Trainer(device, i == 0 ? with : without, config(4, 1e-12), data)) {
+      try (Trainer trainer = new Trainer(device, i == 0 ? with : without, config(4, 1e-12), data)) {
         losses[i][0] = trainer.step();
         losses[i][1] = trainer.step();
       }
@@ -240,8 +237,7 @@ class PixelCnnPlusPlusTest {
           with.parameters(
               g,
               name -> g.bind(weights.get(name)),
-              new Model.Input(
-                  g.bind(input), null, DType.F32, new Model.Training(g.bind(step), 1)));
+              new Model.Input(g.bind(input), null, DType.F32, new Model.Training(g.bind(step), 1)));
       assertEquals(10, GraphReference.outputs(Dropout.class, out).size());
     }
   }

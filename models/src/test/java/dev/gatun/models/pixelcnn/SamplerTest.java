@@ -23,6 +23,7 @@ import dev.gatun.models.pixelcnn.Sampler.Request;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
@@ -477,6 +478,30 @@ class SamplerTest {
       for (int i = 0; i < K * K; i++) {
         double p = Math.exp(-nats[i]);
         assertEquals(count * p, seen[i], 5 * Math.sqrt(count * p * (1 - p)) + 1, "image " + i);
+      }
+    }
+  }
+
+  /** Where taps miss the image altogether, or a whole row is known before its first pixel. */
+  @Test
+  void imagesOfAFewPixelsAreDrawnAlikeToo() {
+    for (String name : Models.names()) {
+      for (int size = 0; size < 18; size++) {
+        int height = new int[] {1, 2, 4}[size % 3];
+        int width = new int[] {1, 2, 5}[size / 3 % 3];
+        Model.ImageShape shape = new Model.ImageShape(height, width, size < 9 ? 1 : 3);
+        PixelModel model =
+            (PixelModel)
+                Models.setup(name, Models.Preset.TINY, shape, DType.F32, 0, Map.of()).model();
+        try (Parameters weights = new Parameters(device, model.parameters());
+            Sampler cached = new CachedSampler(device, model, weights, DType.F32);
+            Sampler full = new FullSampler(device, model, weights, DType.F32)) {
+          weights.initialize(7);
+          assertArrayEquals(
+              full.sample(4, 1, 1, rows -> {}),
+              cached.sample(4, 1, 1, rows -> {}),
+              name + " " + shape);
+        }
       }
     }
   }
