@@ -61,15 +61,17 @@ interface Loops {
     float[] x = new float[256];
     try (Arena arena = Arena.ofConfined()) {
       // the same kind of segment that tensors have, or the compiled code would be thrown away
-      MemorySegment bf16 = HostMemory.at(arena.allocate(512, 64).address(), 512);
+      MemorySegment s = HostMemory.at(arena.allocate(1024, 64).address(), 1024);
       for (int i = 0; i < 4000; i++) {
-        load(DType.BF16, bf16, 0, x, 0, 256);
-        store(DType.BF16, x, 0, bf16, 0, 256);
-        loadRows(DType.BF16, bf16, 0, 128, x, 2, 64);
-        storeRows(DType.BF16, x, bf16, 0, 128, 2, 64);
-        add(DType.BF16, bf16, bf16, bf16, 0, 256);
-        relu(DType.BF16, bf16, bf16, 0, 256);
-        reluBackward(DType.BF16, bf16, bf16, bf16, 0, 256);
+        for (DType type : new DType[] {DType.BF16, DType.F32}) {
+          load(type, s, 0, x, 0, 256);
+          store(type, x, 0, s, 0, 256);
+          loadRows(type, s, 0, 128, x, 2, 64);
+          storeRows(type, x, s, 0, 128, 2, 64);
+          add(type, s, s, s, 0, 256);
+          relu(type, s, s, 0, 256);
+          reluBackward(type, s, s, s, 0, 256);
+        }
         expSum(x, 0, 256, max(x, 0, 256));
         exp(x, 0, 256, 0, 0);
         squaredNorm(x, 0, 256);

@@ -13,6 +13,13 @@ final class Profile {
   private static final class Entry {
     long nanos;
     long runs;
+    long fastest = Long.MAX_VALUE;
+
+    void add(long nanos) {
+      this.nanos += nanos;
+      runs++;
+      fastest = Math.min(fastest, nanos);
+    }
   }
 
   private final Map<String, Entry> entries = new LinkedHashMap<>();
@@ -24,8 +31,7 @@ final class Profile {
       public void run() {
         long start = System.nanoTime();
         launch.run();
-        entry.nanos += System.nanoTime() - start;
-        entry.runs++;
+        entry.add(System.nanoTime() - start);
       }
 
       @Override
@@ -37,13 +43,15 @@ final class Profile {
 
   void print() {
     entries.entrySet().stream()
+        .filter(e -> e.getValue().runs > 0)
         .sorted(Comparator.comparingLong(e -> -e.getValue().nanos))
         .forEach(e ->
             System.err.printf(
-                "%10.1f ms %8d runs %9.3f ms each  %s%n",
+                "%10.1f ms %8d runs %9.3f ms each %9.3f fastest  %s%n",
                 e.getValue().nanos / 1e6,
                 e.getValue().runs,
-                e.getValue().nanos / 1e6 / Math.max(1, e.getValue().runs),
+                e.getValue().nanos / 1e6 / e.getValue().runs,
+                e.getValue().fastest / 1e6,
                 e.getKey()));
   }
 }

@@ -91,17 +91,10 @@ final class VectorLoops implements Loops {
   public void loadRows(
       DType type, MemorySegment source, long from, long stride, float[] target, int rows, int n) {
     int whole = n - n % L;
-    for (int r = 0; r < rows; r++) {
-      long row = from + r * stride;
-      if (type == DType.F32) {
-        for (int i = 0; i < whole; i += L) {
-          f32(source, row + i).intoArray(target, r * n + i);
-        }
-      } else {
-        for (int i = 0; i < whole; i += L) {
-          bf16(source, row + i).intoArray(target, r * n + i);
-        }
-      }
+    if (type == DType.F32) {
+      loadRowsF32(source, from, stride, target, rows, n, whole);
+    } else {
+      loadRowsBf16(source, from, stride, target, rows, n, whole);
     }
     if (whole < n) {
       for (int r = 0; r < rows; r++) {
@@ -110,21 +103,35 @@ final class VectorLoops implements Loops {
     }
   }
 
+  // a method for each dtype: in one with both loops the branch that has not been taken yet is
+  // compiled to a trap, and a program in the other dtype starts in the interpreter
+
+  private static void loadRowsF32(
+      MemorySegment source, long from, long stride, float[] target, int rows, int n, int whole) {
+    for (int r = 0; r < rows; r++) {
+      for (int i = 0; i < whole; i += L) {
+        f32(source, from + r * stride + i).intoArray(target, r * n + i);
+      }
+    }
+  }
+
+  private static void loadRowsBf16(
+      MemorySegment source, long from, long stride, float[] target, int rows, int n, int whole) {
+    for (int r = 0; r < rows; r++) {
+      for (int i = 0; i < whole; i += L) {
+        bf16(source, from + r * stride + i).intoArray(target, r * n + i);
+      }
+    }
+  }
+
   @Override
   public void storeRows(
       DType type, float[] source, MemorySegment target, long to, long stride, int rows, int n) {
     int whole = n - n % L;
-    for (int r = 0; r < rows; r++) {
-      long row = to + r * stride;
-      if (type == DType.F32) {
-        for (int i = 0; i < whole; i += L) {
-          f32(FloatVector.fromArray(F, source, r * n + i), target, row + i);
-        }
-      } else {
-        for (int i = 0; i < whole; i += L) {
-          bf16(FloatVector.fromArray(F, source, r * n + i), target, row + i);
-        }
-      }
+    if (type == DType.F32) {
+      storeRowsF32(source, target, to, stride, rows, n, whole);
+    } else {
+      storeRowsBf16(source, target, to, stride, rows, n, whole);
     }
     if (whole < n) {
       for (int r = 0; r < rows; r++) {
@@ -133,54 +140,100 @@ final class VectorLoops implements Loops {
     }
   }
 
-  @Override
-  public void add(DType type, MemorySegment a, MemorySegment b, MemorySegment y, long from, int n) {
-    long i = from;
-    long end = from + n - L;
-    if (type == DType.F32) {
-      for (; i <= end; i += L) {
-        f32(f32(a, i).add(f32(b, i)), y, i);
-      }
-    } else {
-      for (; i <= end; i += L) {
-        bf16(bf16(a, i).add(bf16(b, i)), y, i);
+  private static void storeRowsF32(
+      float[] source, MemorySegment target, long to, long stride, int rows, int n, int whole) {
+    for (int r = 0; r < rows; r++) {
+      for (int i = 0; i < whole; i += L) {
+        f32(FloatVector.fromArray(F, source, r * n + i), target, to + r * stride + i);
       }
     }
-    SCALAR.add(type, a, b, y, i, (int) (from + n - i));
+  }
+
+  private static void storeRowsBf16(
+      float[] source, MemorySegment target, long to, long stride, int rows, int n, int whole) {
+    for (int r = 0; r < rows; r++) {
+      for (int i = 0; i < whole; i += L) {
+        bf16(FloatVector.fromArray(F, source, r * n + i), target, to + r * stride + i);
+      }
+    }
+  }
+
+  @Override
+  public void add(DType type, MemorySegment a, MemorySegment b, MemorySegment y, long from, int n) {
+    int whole = n - n % L;
+    if (type == DType.F32) {
+      addF32(a, b, y, from, whole);
+    } else {
+      addBf16(a, b, y, from, whole);
+    }
+    SCALAR.add(type, a, b, y, from + whole, n - whole);
+  }
+
+  private static void addF32(
+      MemorySegment a, MemorySegment b, MemorySegment y, long from, int whole) {
+    for (int i = 0; i < whole; i += L) {
+      f32(f32(a, from + i).add(f32(b, from + i)), y, from + i);
+    }
+  }
+
+  private static void addBf16(
+      MemorySegment a, MemorySegment b, MemorySegment y, long from, int whole) {
+    for (int i = 0; i < whole; i += L) {
+      bf16(bf16(a, from + i).add(bf16(b, from + i)), y, from + i);
+    }
   }
 
   @Override
   public void relu(DType type, MemorySegment x, MemorySegment y, long from, int n) {
-    long i = from;
-    long end = from + n - L;
+    int whole = n - n % L;
     if (type == DType.F32) {
-      for (; i <= end; i += L) {
-        f32(f32(x, i).max(0), y, i);
-      }
+      reluF32(x, y, from, whole);
     } else {
-      for (; i <= end; i += L) {
-        bf16(bf16(x, i).max(0), y, i);
-      }
+      reluBf16(x, y, from, whole);
     }
-    SCALAR.relu(type, x, y, i, (int) (from + n - i));
+    SCALAR.relu(type, x, y, from + whole, n - whole);
+  }
+
+  private static void reluF32(MemorySegment x, MemorySegment y, long from, int whole) {
+    for (int i = 0; i < whole; i += L) {
+      f32(f32(x, from + i).max(0), y, from + i);
+    }
+  }
+
+  private static void reluBf16(MemorySegment x, MemorySegment y, long from, int whole) {
+    for (int i = 0; i < whole; i += L) {
+      bf16(bf16(x, from + i).max(0), y, from + i);
+    }
   }
 
   @Override
   public void reluBackward(
       DType type, MemorySegment y, MemorySegment dy, MemorySegment dx, long from, int n) {
-    FloatVector zero = FloatVector.zero(F);
-    long i = from;
-    long end = from + n - L;
+    int whole = n - n % L;
     if (type == DType.F32) {
-      for (; i <= end; i += L) {
-        f32(zero.blend(f32(dy, i), f32(y, i).compare(VectorOperators.GT, 0)), dx, i);
-      }
+      reluBackwardF32(y, dy, dx, from, whole);
     } else {
-      for (; i <= end; i += L) {
-        bf16(zero.blend(bf16(dy, i), bf16(y, i).compare(VectorOperators.GT, 0)), dx, i);
-      }
+      reluBackwardBf16(y, dy, dx, from, whole);
     }
-    SCALAR.reluBackward(type, y, dy, dx, i, (int) (from + n - i));
+    SCALAR.reluBackward(type, y, dy, dx, from + whole, n - whole);
+  }
+
+  private static void reluBackwardF32(
+      MemorySegment y, MemorySegment dy, MemorySegment dx, long from, int whole) {
+    FloatVector zero = FloatVector.zero(F);
+    for (int i = 0; i < whole; i += L) {
+      VectorMask<Float> open = f32(y, from + i).compare(VectorOperators.GT, 0);
+      f32(zero.blend(f32(dy, from + i), open), dx, from + i);
+    }
+  }
+
+  private static void reluBackwardBf16(
+      MemorySegment y, MemorySegment dy, MemorySegment dx, long from, int whole) {
+    FloatVector zero = FloatVector.zero(F);
+    for (int i = 0; i < whole; i += L) {
+      VectorMask<Float> open = bf16(y, from + i).compare(VectorOperators.GT, 0);
+      bf16(zero.blend(bf16(dy, from + i), open), dx, from + i);
+    }
   }
 
   @Override
