@@ -5,6 +5,7 @@ import static dev.gatun.ffi.onednn.OneDnn.*;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.Launch;
+import dev.gatun.engine.Owned;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Taps;
@@ -164,20 +165,20 @@ final class ConvBench {
 
   /** The primitive alone, with weights packed once. */
   private static final class Bare implements AutoCloseable {
-    private final Dnnl dnnl = new Dnnl();
+    private final Owned owned = new Owned();
+    private final Dnnl dnnl = owned.add(new Dnnl());
     private final DnnlPrimitive conv;
     private final DnnlPrimitive reorder;
-    private final List<AutoCloseable> owned = new ArrayList<>();
 
     Bare(Device device, Tensor x, Tensor w, Tensor bias, Tensor y) {
       int type = x.dtype() == DType.BF16 ? dnnl_bf16() : dnnl_f32();
-      DnnlDesc xDesc = own(image(type, x));
-      DnnlDesc yDesc = own(image(type, y));
+      DnnlDesc xDesc = owned.add(image(type, x));
+      DnnlDesc yDesc = owned.add(image(type, y));
       int c = bias.elements();
-      DnnlDesc biasDesc = own(DnnlDesc.dense(dnnl_f32(), c));
-      DnnlDesc any = own(DnnlDesc.any(type, new long[] {c, c, 3, 3}));
+      DnnlDesc biasDesc = owned.add(DnnlDesc.dense(dnnl_f32(), c));
+      DnnlDesc any = owned.add(DnnlDesc.any(type, new long[] {c, c, 3, 3}));
       conv =
-          own(
+          owned.add(
               DnnlPrimitive.convolutionForward(
                   dnnl,
                   false,
@@ -187,17 +188,17 @@ final class ConvBench {
                   yDesc,
                   new ConvGeometry(1, 1, 0, 0, 1, 1, 1, 1),
                   null));
-      DnnlDesc packed = own(conv.chosen(dnnl_query_weights_md()));
+      DnnlDesc packed = owned.add(conv.chosen(dnnl_query_weights_md()));
       Tensor packedMemory =
-          own(Tensor.allocate(device, DType.U8, Math.toIntExact(packed.sizeBytes())));
+          owned.add(Tensor.allocate(device, DType.U8, Math.toIntExact(packed.sizeBytes())));
       // [T,C,K] as oneDNN's K,C,H,W
       DnnlDesc plain =
-          own(
+          owned.add(
               DnnlDesc.strided(
                   dnnl_f32(),
                   new long[] {c, c, 3, 3},
                   new long[] {1, c, 3L * c * c, (long) c * c}));
-      reorder = own(DnnlPrimitive.reorder(dnnl, plain, packed));
+      reorder = owned.add(DnnlPrimitive.reorder(dnnl, plain, packed));
       reorder.bind(DNNL_ARG_SRC_0(), plain, w.address());
       reorder.bind(DNNL_ARG_DST_0(), packed, packedMemory.address());
       bindScratchpad(device, reorder);
@@ -211,7 +212,7 @@ final class ConvBench {
     private void bindScratchpad(Device device, DnnlPrimitive primitive) {
       long bytes = Math.max(64, primitive.scratchpadBytes());
       primitive.bindScratchpad(
-          own(Tensor.allocate(device, DType.U8, Math.toIntExact(bytes))).address());
+          owned.add(Tensor.allocate(device, DType.U8, Math.toIntExact(bytes))).address());
     }
 
     private static DnnlDesc image(int type, Tensor t) {
@@ -234,23 +235,9 @@ final class ConvBench {
       return conv.implementation();
     }
 
-    private <T extends AutoCloseable> T own(T resource) {
-      owned.add(resource);
-      return resource;
-    }
-
     @Override
     public void close() {
-      try {
-        for (AutoCloseable resource : owned.reversed()) {
-          resource.close();
-        }
-      } catch (RuntimeException e) {
-        throw e;
-      } catch (Exception e) {
-        throw new IllegalStateException(e);
-      }
-      dnnl.close();
+      owned.close();
     }
   }
 }

@@ -10,8 +10,7 @@ import dev.gatun.engine.op.Gate;
 import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.NormalizePixels;
 import dev.gatun.engine.op.Relu;
-import dev.gatun.engine.op.ShiftColumns;
-import dev.gatun.engine.op.ShiftRows;
+import dev.gatun.engine.op.Shift;
 import dev.gatun.engine.op.Taps;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -255,16 +254,11 @@ public final class CausalPlan {
           }
         }
       }
-      case ShiftRows shift -> {
+      case Shift shift -> {
         int r = row - shift.rows();
-        if (r >= 0 && r < h) {
-          visit.at(input, r * w + column, 0, all);
-        }
-      }
-      case ShiftColumns shift -> {
         int c = column - shift.columns();
-        if (c >= 0 && c < w) {
-          visit.at(input, row * w + c, 0, all);
+        if (r >= 0 && r < h && c >= 0 && c < w) {
+          visit.at(input, r * w + c, 0, all);
         }
       }
       default -> {
@@ -286,8 +280,7 @@ public final class CausalPlan {
         yield mask != null && passes > 1 && mask.colours() == passes ? passes : 1;
       }
       case Conv2dBackwardData conv -> 1;
-      case ShiftRows shift -> 1;
-      case ShiftColumns shift -> 1;
+      case Shift shift -> 1;
       case ConcatElu elu -> 1;
       case NormalizePixels normalize -> passes;
       case Gate gate -> gate.groups() == passes ? most(node, dependent) : 1;

@@ -33,7 +33,8 @@ public final class Program implements AutoCloseable {
       Map<Value, Long> offsets,
       long arenaBytes,
       List<Value> keep) {
-    Buffer arena = device.allocate(Math.max(1, arenaBytes));
+    Owned opened = new Owned();
+    Buffer arena = opened.add(device.allocate(Math.max(1, arenaBytes)));
     arena.markScratch();
     List<Launch> launches = new ArrayList<>();
     Set<Buffer> allWritten = Collections.newSetFromMap(new IdentityHashMap<>());
@@ -49,15 +50,14 @@ public final class Program implements AutoCloseable {
         node.outputs().stream()
             .filter(v -> v.storage != null)
             .forEach(v -> allWritten.add(v.storage.buffer()));
-        launches.add(launch);
+        launches.add(opened.add(launch));
       }
       Map<Value, Tensor> kept = new IdentityHashMap<>();
       keep.forEach(v -> kept.put(v, place(v, memory, offsets, arena)));
       return new Program(
           arena, device.record(launches), kept, List.copyOf(allWritten), launches.size());
     } catch (RuntimeException | Error e) {
-      launches.forEach(Launch::close);
-      arena.close();
+      opened.close();
       throw e;
     }
   }

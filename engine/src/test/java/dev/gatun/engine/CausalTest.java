@@ -19,8 +19,7 @@ import dev.gatun.engine.op.GroupNorm;
 import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.NormalizePixels;
 import dev.gatun.engine.op.Relu;
-import dev.gatun.engine.op.ShiftColumns;
-import dev.gatun.engine.op.ShiftRows;
+import dev.gatun.engine.op.Shift;
 import dev.gatun.engine.op.Taps;
 import dev.gatun.engine.op.WeightNorm;
 import java.lang.foreign.MemorySegment;
@@ -197,13 +196,13 @@ class CausalTest {
     int f = 16;
     Value table = net.normal(0.5, 10, 2 * f);
     Value v = net.conv(Taps.rectangle(-3, 0, -3, 3), net.pixels(), 2 * f);
-    Value across = net.conv(Taps.point(), net.apply(new ShiftRows(1), v), 2 * f);
+    Value across = net.conv(Taps.point(), net.apply(new Shift(1, 0), v), 2 * f);
     Value h = net.conv(Taps.rectangle(0, 0, -3, -1), net.pixels(), 2 * f, across);
     h = net.apply(new Gate(), net.apply(new AddBias(), h, table, net.labels));
     v = net.apply(new Gate(), net.apply(new AddBias(), v, table, net.labels));
     for (int i = 0; i < 2; i++) {
       Value wide = net.conv(Taps.rectangle(-1, 0, -1, 1), v, 2 * f);
-      across = net.conv(Taps.point(), net.apply(new ShiftRows(1), wide), 2 * f);
+      across = net.conv(Taps.point(), net.apply(new Shift(1, 0), wide), 2 * f);
       v = net.apply(new Gate(), net.apply(new AddBias(), wide, net.normal(0.5, 1, 2 * f)));
       Value in = net.conv(Taps.rectangle(0, 0, -1, 0), h, 2 * f, across);
       in = net.apply(new AddBias(), in, table, net.labels);
@@ -233,12 +232,11 @@ class CausalTest {
     net.normed = true;
     Value rows = net.pixels();
     Value pixels = net.pixels();
-    Value u = net.apply(new ShiftRows(1), net.conv(ROW_TAPS, rows, f));
+    Value u = net.apply(new Shift(1, 0), net.conv(ROW_TAPS, rows, f));
     Value above = net.conv(Taps.rectangle(0, 0, -1, 1), rows, f);
     Value before = net.conv(Taps.rectangle(-1, 0, 0, 0), pixels, f);
     Value l =
-        net.apply(
-            new Add(), net.apply(new ShiftRows(1), above), net.apply(new ShiftColumns(1), before));
+        net.apply(new Add(), net.apply(new Shift(1, 0), above), net.apply(new Shift(0, 1), before));
     Value u0 = block(net, ROW_TAPS, u, null);
     Value l0 = block(net, PIXEL_TAPS, l, u0);
     Value u1 = net.conv(new Conv2d(ROW_TAPS, 2, 2, null), u0, f);
@@ -273,12 +271,12 @@ class CausalTest {
   private static Value colourStacks(Net net) {
     int f = 12;
     Value v = net.conv(Taps.rectangle(-2, 0, -2, 2), net.pixels(), 2 * f);
-    Value across = net.conv(Taps.point(), net.apply(new ShiftRows(1), v), 2 * f);
+    Value across = net.conv(Taps.point(), net.apply(new Shift(1, 0), v), 2 * f);
     Value h = net.masked(Taps.rectangle(0, 0, -2, 0), true, net.pixels(), 2 * f, across);
     h = net.apply(new Gate(Gate.Kind.TANH, 3), h);
     v = net.apply(new Gate(Gate.Kind.TANH, 3), v);
     Value wide = net.conv(ROW_TAPS, v, 2 * f);
-    across = net.conv(Taps.point(), net.apply(new ShiftRows(1), wide), 2 * f);
+    across = net.conv(Taps.point(), net.apply(new Shift(1, 0), wide), 2 * f);
     Value in = net.masked(Taps.rectangle(0, 0, -1, 0), false, h, 2 * f, across);
     h = net.masked(Taps.point(), false, net.apply(new Gate(Gate.Kind.TANH, 3), in), f, h);
     return net.masked(Taps.point(), false, h, 9, null);
@@ -291,8 +289,8 @@ class CausalTest {
     Value low = net.conv(Taps.rectangle(-2, 0, -1, 1, 2), net.apply(new Elu(), far), 17);
     Value h = net.conv(Taps.masked(5, true), near, 17);
     h = net.conv(Taps.rectangle(-1, 0, 0, 0), h, 17, near);
-    h = net.apply(new Add(), h, net.apply(new ShiftColumns(2), near));
-    h = net.apply(new Add(), h, net.apply(new ShiftRows(2), near));
+    h = net.apply(new Add(), h, net.apply(new Shift(0, 2), near));
+    h = net.apply(new Add(), h, net.apply(new Shift(2, 0), near));
     return net.apply(new Gate(Gate.Kind.TANH, 1), net.conv(Taps.point(), h, 34), low);
   }
 
@@ -647,7 +645,7 @@ class CausalTest {
     Form form =
         n -> {
           Value v = n.conv(Taps.rectangle(-1, 0, -1, 1), n.pixels(), 8);
-          Value link = n.conv(Taps.point(), n.apply(new ShiftRows(1), v), 8);
+          Value link = n.conv(Taps.point(), n.apply(new Shift(1, 0), v), 8);
           Value h = n.conv(Taps.rectangle(0, 0, -1, -1), n.pixels(), 8, link);
           return n.conv(Taps.point(), h, 2);
         };
@@ -663,7 +661,7 @@ class CausalTest {
           List.of(
               "normalize_pixels",
               "conv_taps",
-              "shift_rows",
+              "shift",
               "conv_taps",
               "normalize_pixels",
               "conv_taps",
@@ -728,8 +726,8 @@ class CausalTest {
                 Taps.rectangle(0, 0, 1, 1),
                 n.conv(Taps.rectangle(0, 0, -1, -1), n.pixels(), 4),
                 4));
-    assertNotAutoregressive(1, 1, n -> n.conv(point, n.apply(new ShiftRows(-1), n.pixels()), 4));
-    assertNotAutoregressive(1, 1, n -> n.conv(point, n.apply(new ShiftColumns(-1), n.pixels()), 4));
+    assertNotAutoregressive(1, 1, n -> n.conv(point, n.apply(new Shift(-1, 0), n.pixels()), 4));
+    assertNotAutoregressive(1, 1, n -> n.conv(point, n.apply(new Shift(0, -1), n.pixels()), 4));
     // a vertical stack with its own row in it
     assertNotAutoregressive(
         1,
@@ -844,7 +842,7 @@ class CausalTest {
   void aProgramThatCannotBeBuiltLeavesNothingBehind() {
     Form form =
         n -> {
-          Value v = n.apply(new ShiftRows(1), n.conv(ROW_TAPS, n.pixels(), 8));
+          Value v = n.apply(new Shift(1, 0), n.conv(ROW_TAPS, n.pixels(), 8));
           Value small = n.conv(new Conv2d(ROW_TAPS, 2, 2, null), v, 8);
           Value large = n.larger(Taps.rectangle(0, 2, -1, 1), small, v, null);
           Value h = n.conv(Taps.rectangle(0, 0, -1, -1), n.pixels(), 8, large);
@@ -867,7 +865,7 @@ class CausalTest {
   void aRowLeftOutOfAWindowIsNoticed() {
     Form form =
         n -> {
-          Value v = n.apply(new ShiftRows(1), n.conv(ROW_TAPS, n.pixels(), 8));
+          Value v = n.apply(new Shift(1, 0), n.conv(ROW_TAPS, n.pixels(), 8));
           Taps everyOther = Taps.rectangle(-1, 0, -1, 1, 2);
           Value small = n.conv(new Conv2d(everyOther, 2, 2, null), v, 8);
           Value large = n.larger(Taps.rectangle(0, 1, -1, 1), small, v, null);

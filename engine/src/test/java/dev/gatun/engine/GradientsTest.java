@@ -18,9 +18,7 @@ import dev.gatun.engine.op.GroupNorm;
 import dev.gatun.engine.op.LogisticMixture;
 import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.Relu;
-import dev.gatun.engine.op.SelectRow;
-import dev.gatun.engine.op.ShiftColumns;
-import dev.gatun.engine.op.ShiftRows;
+import dev.gatun.engine.op.Shift;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
 import dev.gatun.engine.op.Taps;
 import dev.gatun.engine.op.WeightNorm;
@@ -328,22 +326,19 @@ class GradientsTest {
         test(
             "group norm, one group a channel",
             b -> b.graph.apply(new GroupNorm(3, 1e-3f), b.leaf(1, 3, 3, 3), b.leaf(3), b.leaf(3))),
+        test("shift both ways", b -> b.graph.apply(new Shift(1, -1), b.leaf(2, 4, 3, 2))),
+        test("shift rows down", b -> b.graph.apply(new Shift(1, 0), b.leaf(2, 4, 3, 2))),
+        test("shift rows up", b -> b.graph.apply(new Shift(-2, 0), b.leaf(2, 4, 3, 2))),
         test(
-            "select row",
-            b -> b.graph.apply(new SelectRow(), b.leaf(2, 4, 3, 2), b.whole(DType.I32, 4, 1))),
-        test("shift rows down", b -> b.graph.apply(new ShiftRows(1), b.leaf(2, 4, 3, 2))),
-        test("shift rows up", b -> b.graph.apply(new ShiftRows(-2), b.leaf(2, 4, 3, 2))),
-        test(
-            "shift rows beyond the image",
-            b -> b.graph.apply(new ShiftRows(9), b.leaf(1, 4, 3, 2))),
-        test("shift columns right", b -> b.graph.apply(new ShiftColumns(1), b.leaf(2, 3, 4, 2))),
-        test("shift columns left", b -> b.graph.apply(new ShiftColumns(-3), b.leaf(2, 3, 4, 2))),
+            "shift rows beyond the image", b -> b.graph.apply(new Shift(9, 0), b.leaf(1, 4, 3, 2))),
+        test("shift columns right", b -> b.graph.apply(new Shift(0, 1), b.leaf(2, 3, 4, 2))),
+        test("shift columns left", b -> b.graph.apply(new Shift(0, -3), b.leaf(2, 3, 4, 2))),
         test(
             "a small network",
             b -> {
               Value x = b.leaf(2, 4, 4, 2);
               Value v = b.graph.apply(new Conv2d(Taps.rectangle(-1, 0, -1, 1)), x, b.leaf(6, 2, 8));
-              Value link = b.graph.apply(new ShiftRows(1), v);
+              Value link = b.graph.apply(new Shift(1, 0), v);
               Value h = b.graph.apply(new Conv2d(Taps.rectangle(0, 0, -1, -1)), x, b.leaf(1, 2, 8));
               Value g = b.graph.apply(new Gate(), b.graph.apply(new Add(), h, link));
               Value r = b.graph.apply(new Relu(), b.graph.apply(new Add(), g, b.leaf(2, 4, 4, 4)));

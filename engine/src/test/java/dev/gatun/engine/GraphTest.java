@@ -10,7 +10,7 @@ import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Gate;
 import dev.gatun.engine.op.GroupNorm;
 import dev.gatun.engine.op.Relu;
-import dev.gatun.engine.op.ShiftRows;
+import dev.gatun.engine.op.Shift;
 import dev.gatun.engine.op.Taps;
 import java.util.ArrayList;
 import java.util.List;
@@ -78,7 +78,7 @@ class GraphTest {
           switch (random.nextInt(5)) {
             case 0 -> graph.apply(new Add(), List.of(a, b));
             case 1 -> graph.apply(new Relu(), List.of(a));
-            case 2 -> graph.apply(new ShiftRows(random.nextInt(3) - 1), List.of(a));
+            case 2 -> graph.apply(new Shift(random.nextInt(3) - 1, 0), List.of(a));
             case 3 ->
                 graph.apply(new Gate(), graph.apply(new Conv2d(Taps.point()), List.of(a, weights)));
             default -> graph.apply(new GroupNorm(2, 1e-3f), List.of(a, affine, affine));

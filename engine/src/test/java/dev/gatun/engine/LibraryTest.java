@@ -7,9 +7,9 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import dev.gatun.engine.op.Add;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Relu;
-import dev.gatun.engine.op.SelectRow;
 import dev.gatun.engine.op.Taps;
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -323,8 +323,7 @@ class LibraryTest {
         Tensor x = Tensor.allocate(device, DType.F32, 2, 3);
         Tensor y = Tensor.allocate(device, DType.F32, 3, 2);
         Tensor elsewhere = Tensor.allocate(other, DType.F32, 2, 3);
-        Tensor image = Tensor.allocate(device, DType.F32, 1, 2, 3, 1);
-        Tensor row = Tensor.allocate(device, DType.F32, 1)) {
+        Tensor image = Tensor.allocate(device, DType.F32, 1, 2, 3, 1)) {
       List<Tensor> in = List.of(x);
       for (boolean once : new boolean[] {true, false}) {
         assertFails(
@@ -353,8 +352,8 @@ class LibraryTest {
             "overlaps");
         assertFails(
             ShapeException.class,
-            () -> use(device, once, new SelectRow(), List.of(image, row), List.of(y)),
-            "select_row");
+            () -> use(device, once, new Add(), List.of(x, image), List.of(y)),
+            "add");
       }
       long before = device.allocatedBytes();
       assertThrows(IllegalArgumentException.class, () -> device.apply(new Relu(), elsewhere));

@@ -55,7 +55,7 @@ public final class Dnnl implements AutoCloseable {
   }
 
   /** OpenMP's own number of threads, which it keeps for each thread of the process. */
-  private static final class OpenMp {
+  static final class OpenMp {
     private static final MethodHandle GET =
         handle("omp_get_max_threads", FunctionDescriptor.of(ValueLayout.JAVA_INT));
     private static final MethodHandle SET =
@@ -89,7 +89,10 @@ public final class Dnnl implements AutoCloseable {
     OpenMp.set(1);
   }
 
-  /** Makes or runs something of oneDNN on the calling thread alone. */
+  /**
+   * Makes something of oneDNN that will run on the calling thread alone: see {@link
+   * DnnlPrimitive#executeOnOneThread}.
+   */
   public static <T> T onOneThread(Supplier<T> work) {
     int threads = OpenMp.get();
     OpenMp.set(1);
@@ -98,14 +101,6 @@ public final class Dnnl implements AutoCloseable {
     } finally {
       OpenMp.set(threads);
     }
-  }
-
-  /** As {@link #onOneThread(Supplier)}, for work without a result. */
-  public static void onOneThread(Runnable work) {
-    onOneThread(() -> {
-      work.run();
-      return null;
-    });
   }
 
   /** Which library is open; opens it if need be. */

@@ -264,6 +264,17 @@ public final class DnnlPrimitive implements AutoCloseable {
     }
   }
 
+  /** As {@link #execute}, on the calling thread alone: for what {@link Dnnl#onOneThread} made. */
+  public void executeOnOneThread() {
+    int threads = Dnnl.OpenMp.get();
+    Dnnl.OpenMp.set(1);
+    try {
+      execute();
+    } finally {
+      Dnnl.OpenMp.set(threads);
+    }
+  }
+
   @Override
   public void close() {
     for (MemorySegment memory : memories) {

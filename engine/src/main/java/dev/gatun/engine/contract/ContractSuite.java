@@ -29,10 +29,7 @@ import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.NormalizePixels;
 import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.ReluBackward;
-import dev.gatun.engine.op.SelectRow;
-import dev.gatun.engine.op.SelectRowBackward;
-import dev.gatun.engine.op.ShiftColumns;
-import dev.gatun.engine.op.ShiftRows;
+import dev.gatun.engine.op.Shift;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
 import dev.gatun.engine.op.SoftmaxCrossEntropyBackward;
 import dev.gatun.engine.op.SquaredNorm;
@@ -464,19 +461,11 @@ public final class ContractSuite {
     for (int[] s : sizes) {
       Shape x = Shape.of(s);
       for (int shift : new int[] {1, -1, 0, 3, -40}) {
-        add(new ShiftRows(shift), List.of(new TensorSpec(x, type)), 1, type, STANDARD);
-        add(new ShiftColumns(shift), List.of(new TensorSpec(x, type)), 1, type, STANDARD);
+        add(new Shift(shift, 0), List.of(new TensorSpec(x, type)), 1, type, STANDARD);
+        add(new Shift(0, shift), List.of(new TensorSpec(x, type)), 1, type, STANDARD);
+        add(new Shift(shift, 2), List.of(new TensorSpec(x, type)), 1, type, STANDARD);
+        add(new Shift(-1, shift), List.of(new TensorSpec(x, type)), 1, type, STANDARD);
       }
-      TensorSpec row = TensorSpec.of(DType.I32, 1);
-      Draw index = new Draw.Whole(0, s[1]);
-      add(new SelectRow(), List.of(new TensorSpec(x, type), row), 1, type, STANDARD, index);
-      add(
-          new SelectRowBackward(x),
-          List.of(TensorSpec.of(type, s[0], 1, s[2], s[3]), row),
-          1,
-          type,
-          STANDARD,
-          index);
     }
   }
 

@@ -27,10 +27,7 @@ import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.NormalizePixels;
 import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.ReluBackward;
-import dev.gatun.engine.op.SelectRow;
-import dev.gatun.engine.op.SelectRowBackward;
-import dev.gatun.engine.op.ShiftColumns;
-import dev.gatun.engine.op.ShiftRows;
+import dev.gatun.engine.op.Shift;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
 import dev.gatun.engine.op.SoftmaxCrossEntropyBackward;
 import dev.gatun.engine.op.SquaredNorm;
@@ -112,10 +109,7 @@ public final class Reference {
     register(LogisticMixtureBackward.class, Reference::logisticMixtureBackward);
     register(GroupNorm.class, Reference::groupNorm);
     register(GroupNormBackward.class, Reference::groupNormBackward);
-    register(SelectRow.class, Reference::selectRow);
-    register(SelectRowBackward.class, Reference::selectRowBackward);
-    register(ShiftRows.class, Reference::shiftRows);
-    register(ShiftColumns.class, Reference::shiftColumns);
+    register(Shift.class, Reference::shift);
     register(SquaredNorm.class, Reference::squaredNorm);
     register(Adam.class, Reference::adam);
   }
@@ -829,42 +823,15 @@ public final class Reference {
     return List.of(dx, dgamma, dbeta);
   }
 
-  private static List<Result> selectRow(SelectRow op, List<TensorSpec> specs, List<double[]> in) {
-    Shape x = specs.get(0).shape();
-    int row = (int) in.get(1)[0];
-    int width = x.dim(2) * x.dim(3);
-    return map(x.dim(0) * width, i -> in.get(0)[(i / width * x.dim(1) + row) * width + i % width]);
-  }
-
-  private static List<Result> selectRowBackward(
-      SelectRowBackward op, List<TensorSpec> specs, List<double[]> in) {
-    Shape x = op.xShape();
-    int row = (int) in.get(1)[0];
-    int width = x.dim(2) * x.dim(3);
-    return map(
-        x.elements(),
-        i -> i / width % x.dim(1) == row ? in.get(0)[i / width / x.dim(1) * width + i % width] : 0);
-  }
-
-  private static List<Result> shiftRows(ShiftRows op, List<TensorSpec> specs, List<double[]> in) {
-    Shape x = specs.get(0).shape();
-    int width = x.dim(2) * x.dim(3);
-    return map(
-        x.elements(),
-        i -> {
-          int source = i / width % x.dim(1) - op.rows();
-          return source >= 0 && source < x.dim(1) ? in.get(0)[i - op.rows() * width] : 0;
-        });
-  }
-
-  private static List<Result> shiftColumns(
-      ShiftColumns op, List<TensorSpec> specs, List<double[]> in) {
+  private static List<Result> shift(Shift op, List<TensorSpec> specs, List<double[]> in) {
     Shape x = specs.get(0).shape();
     return map(
         x.elements(),
         i -> {
-          int source = i / x.dim(3) % x.dim(2) - op.columns();
-          return source >= 0 && source < x.dim(2) ? in.get(0)[i - op.columns() * x.dim(3)] : 0;
+          int row = i / (x.dim(3) * x.dim(2)) % x.dim(1) - op.rows();
+          int column = i / x.dim(3) % x.dim(2) - op.columns();
+          boolean inside = row >= 0 && row < x.dim(1) && column >= 0 && column < x.dim(2);
+          return inside ? in.get(0)[i - (op.rows() * x.dim(2) + op.columns()) * x.dim(3)] : 0;
         });
   }
 

@@ -8,6 +8,7 @@ import dev.gatun.engine.CausalProgram;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Launch;
 import dev.gatun.engine.Op;
+import dev.gatun.engine.Owned;
 import dev.gatun.engine.Shape;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.TensorSpec;
@@ -21,8 +22,7 @@ import dev.gatun.engine.op.Elu;
 import dev.gatun.engine.op.Gate;
 import dev.gatun.engine.op.NormalizePixels;
 import dev.gatun.engine.op.Relu;
-import dev.gatun.engine.op.ShiftColumns;
-import dev.gatun.engine.op.ShiftRows;
+import dev.gatun.engine.op.Shift;
 import dev.gatun.engine.op.Taps;
 import dev.gatun.ffi.DnnlAttributes;
 import dev.gatun.ffi.DnnlDesc;
@@ -52,7 +52,7 @@ final class CausalLane implements AutoCloseable {
   private final CausalPlan plan;
   private final Map<Value, Tensor> constants;
   private final PackedWeights packed;
-  private final List<AutoCloseable> owned = new ArrayList<>();
+  private final Owned owned = new Owned();
   private final Map<Value, CausalPlace> places = new IdentityHashMap<>();
   private final int images;
   private final int height;
@@ -84,9 +84,9 @@ final class CausalLane implements AutoCloseable {
     width = shape.dim(2);
     colours = shape.dim(3);
     try {
-      image = own(Tensor.allocate(device.parent(), plan.image().spec()));
+      image = owned.add(Tensor.allocate(device.parent(), plan.image().spec()));
       imageBytes = device.segment(image);
-      this.labels = own(Tensor.allocate(device.parent(), DType.U8, images));
+      this.labels = owned.add(Tensor.allocate(device.parent(), DType.U8, images));
       Map<CausalPlan.Unit, Runner> made = new IdentityHashMap<>();
       device.submit(() -> {
         build(made);
@@ -116,11 +116,6 @@ final class CausalLane implements AutoCloseable {
 
   int index() {
     return index;
-  }
-
-  private <T extends AutoCloseable> T own(T resource) {
-    owned.add(resource);
-    return resource;
   }
 
   // ------------------------------------------------------------------ running
@@ -214,7 +209,8 @@ final class CausalLane implements AutoCloseable {
 
   private void build(Map<CausalPlan.Unit, Runner> made) {
     for (CausalPlan.Unit unit : plan.units()) {
-      places.put(unit.output(), new CausalPlace(device, unit.output().spec(), unit.byRows()));
+      places.put(
+          unit.output(), owned.add(new CausalPlace(device, unit.output().spec(), unit.byRows())));
     }
     // windows of several columns first: single columns then find room in them
     for (boolean single : new boolean[] {false, true}) {
@@ -271,9 +267,8 @@ final class CausalLane implements AutoCloseable {
     } else if (op instanceof Conv2dBackwardData conv && input == step.unit().inputs().get(1)) {
       row /= conv.forward().strideH();
       windowed = true;
-    } else if (op instanceof ShiftRows shift) {
+    } else if (op instanceof Shift shift) {
       row -= shift.rows();
-    } else if (op instanceof ShiftColumns shift) {
       column -= shift.columns();
     }
     boolean wholeRow = step.unit().byRows();
@@ -307,20 +302,21 @@ final class CausalLane implements AutoCloseable {
         switch (unit.op()) {
           case Conv2d conv -> rowConvolution(unit, conv, out);
           case Conv2dBackwardData conv -> rowTransposed(unit, conv, out);
-          case ShiftRows shift -> {
-            MemorySegment from = device.segment(places.get(unit.inputs().getFirst()).latest());
+          case Shift shift -> {
             MemorySegment to = device.segment(out.latest());
+            // the latest row is the one that the shift reads
+            Launch across = launch(new Shift(0, shift.columns()), rowInputs(unit), out.latest());
             yield (row, column, group) -> {
               if (row < shift.rows()) {
                 to.fill((byte) 0);
               } else {
-                to.copyFrom(from);
+                across.run();
               }
             };
           }
           case NormalizePixels op when unit.inputs().getFirst() == plan.image() -> {
             Tensor rowOfImage =
-                own(Tensor.allocate(device.parent(), DType.U8, images, 1, width, colours));
+                owned.add(Tensor.allocate(device.parent(), DType.U8, images, 1, width, colours));
             Launch launch = launch(op, List.of(rowOfImage), out.latest());
             MemorySegment target = device.segment(rowOfImage);
             long bytes = (long) width * colours;
@@ -359,7 +355,7 @@ final class CausalLane implements AutoCloseable {
   }
 
   private Launch launch(Op op, List<Tensor> inputs, Tensor output) {
-    return own(device.prepare(op, inputs, List.of(output)));
+    return owned.add(device.prepare(op, inputs, List.of(output)));
   }
 
   /** The taps' rows lie below each other in a tensor of as many rows: one stride covers them. */
@@ -430,7 +426,7 @@ final class CausalLane implements AutoCloseable {
         }
       }
       Tensor own =
-          own(
+          owned.add(
               Tensor.allocate(
                   device.parent(),
                   new TensorSpec(
@@ -471,30 +467,8 @@ final class CausalLane implements AutoCloseable {
       case Conv2d conv -> pixelConvolution(unit);
       case Conv2dBackwardData conv -> pixelConvolution(unit);
       case NormalizePixels op -> normalize(op, out, groups);
-      case Relu op -> {
-        CausalPlace x = places.get(in.get(0));
-        yield (row, column, group) ->
-            forEach(
-                channels,
-                group * channels,
-                (first, count, channel, n, block) -> {
-                  load(x, row, column, first, count, channel, n, block.a);
-                  Arithmetic.relu(block.a, count * n);
-                  out.store(block.a, first, count, row, column, channel, n);
-                });
-      }
-      case Elu op -> {
-        CausalPlace x = places.get(in.get(0));
-        yield (row, column, group) ->
-            forEach(
-                channels,
-                group * channels,
-                (first, count, channel, n, block) -> {
-                  load(x, row, column, first, count, channel, n, block.a);
-                  CpuElu.elu(block.a, block.b, count * n);
-                  out.store(block.a, first, count, row, column, channel, n);
-                });
-      }
+      case Relu op -> map(in, out, channels, (block, n) -> Arithmetic.relu(block.a, n));
+      case Elu op -> map(in, out, channels, (block, n) -> CpuElu.elu(block.a, block.b, n));
       case ConcatElu op -> {
         CausalPlace x = places.get(in.get(0));
         int half = out.channels / 2;
@@ -509,24 +483,10 @@ final class CausalLane implements AutoCloseable {
                   out.store(block.b, first, count, row, column, half + channel, n);
                 });
       }
-      case Add op -> {
-        CausalPlace a = places.get(in.get(0));
-        CausalPlace b = places.get(in.get(1));
-        yield (row, column, group) ->
-            forEach(
-                channels,
-                group * channels,
-                (first, count, channel, n, block) -> {
-                  load(a, row, column, first, count, channel, n, block.a);
-                  load(b, row, column, first, count, channel, n, block.b);
-                  Arithmetic.add(block.a, block.b, count * n);
-                  out.store(block.a, first, count, row, column, channel, n);
-                });
-      }
+      case Add op -> map(in, out, channels, (block, n) -> Arithmetic.add(block.a, block.b, n));
       case AddBias op -> addBias(in, out, channels);
       case Gate op -> gate(op, in, out, channels, groups);
-      case ShiftRows op -> shift(places.get(in.get(0)), out, op.rows(), 0);
-      case ShiftColumns op -> shift(places.get(in.get(0)), out, 0, op.columns());
+      case Shift op -> shift(places.get(in.get(0)), out, op.rows(), op.columns());
       default -> throw new IllegalArgumentException(unit.op().name() + " has no form by pixels");
     };
   }
@@ -539,13 +499,29 @@ final class CausalLane implements AutoCloseable {
   /** Runs {@code body} on channels {@code from} to {@code from + channels}, blocks at a time. */
   private void forEach(int channels, int from, Body body) {
     Blocks block = Blocks.own();
-    int most = Math.max(1, Blocks.SIZE / channels);
-    for (int first = 0; first < images; first += most) {
-      int count = Math.min(most, images - first);
-      for (int c = 0; c < channels; c += Blocks.SIZE) {
-        body.run(first, count, from + c, Math.min(Blocks.SIZE, channels - c), block);
-      }
-    }
+    Pieces.forEach(
+        0,
+        images,
+        channels,
+        (first, column, count, n) -> body.run(first, count, from + column, n, block));
+  }
+
+  /** A function of elements at the same place. */
+  private Runner map(List<Value> in, CausalPlace out, int channels, CpuElementwise.Elements f) {
+    CausalPlace a = places.get(in.get(0));
+    CausalPlace b = in.size() > 1 ? places.get(in.get(1)) : null;
+    return (row, column, group) ->
+        forEach(
+            channels,
+            group * channels,
+            (first, count, channel, n, block) -> {
+              load(a, row, column, first, count, channel, n, block.a);
+              if (b != null) {
+                load(b, row, column, first, count, channel, n, block.b);
+              }
+              f.apply(block, count * n);
+              out.store(block.a, first, count, row, column, channel, n);
+            });
   }
 
   private void load(
@@ -853,7 +829,7 @@ final class CausalLane implements AutoCloseable {
         if (accumulate) {
           attributes.accumulate();
         }
-        matmul = own(DnnlPrimitive.matmul(device.dnnl(), a, any, b, y, attributes));
+        matmul = owned.add(DnnlPrimitive.matmul(device.dnnl(), a, any, b, y, attributes));
         try (DnnlDesc layout = matmul.chosen(dnnl_query_weights_md())) {
           matmul.bind(DNNL_ARG_SRC_0(), a, input.segment(0).address());
           matmul.bind(
@@ -866,7 +842,8 @@ final class CausalLane implements AutoCloseable {
           matmul.bind(DNNL_ARG_DST_0(), y, out.segment(0).address());
           if (matmul.scratchpadBytes() > 0) {
             Tensor scratch =
-                own(Tensor.allocate(device.parent(), DType.U8, (int) matmul.scratchpadBytes()));
+                owned.add(
+                    Tensor.allocate(device.parent(), DType.U8, (int) matmul.scratchpadBytes()));
             matmul.bindScratchpad(scratch.address());
           }
         }
@@ -923,12 +900,7 @@ final class CausalLane implements AutoCloseable {
   @Override
   public void close() {
     device.submit(() -> {
-      for (AutoCloseable resource : owned.reversed()) {
-        resource.close();
-      }
-      owned.clear();
-      places.values().forEach(CausalPlace::close);
-      places.clear();
+      owned.close();
       return null;
     });
   }

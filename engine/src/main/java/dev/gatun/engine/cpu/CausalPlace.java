@@ -15,7 +15,7 @@ import java.util.List;
  *
  * <p>Letters: N images of the lane, W columns, C channels.
  */
-final class CausalPlace {
+final class CausalPlace implements AutoCloseable {
   /**
    * The rows that a convolution reads, side by side: (N, W + padding, R, C) for each of its output
    * rows, so that what one output reads is contiguous. A pixel is written once for each of the R
@@ -305,7 +305,8 @@ final class CausalPlace {
     }
   }
 
-  void close() {
+  @Override
+  public void close() {
     owned.forEach(Tensor::close);
     owned.clear();
   }

@@ -3,6 +3,7 @@ package dev.gatun.engine.cpu;
 import dev.gatun.engine.CausalPlan;
 import dev.gatun.engine.CausalProgram;
 import dev.gatun.engine.Graph;
+import dev.gatun.engine.Owned;
 import dev.gatun.engine.Program;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.Value;
@@ -20,7 +21,7 @@ import java.util.concurrent.atomic.AtomicReference;
 final class CpuCausal implements CausalProgram {
   private final CausalPlan plan;
   private final List<CausalLane> lanes = new ArrayList<>();
-  private final List<AutoCloseable> owned = new ArrayList<>();
+  private final Owned owned = new Owned();
 
   CpuCausal(CpuDevice device, Graph graph, CausalPlan plan, Value labels, int count) {
     this.plan = plan;
@@ -35,10 +36,10 @@ final class CpuCausal implements CausalProgram {
           }
         }
       }
-      PackedWeights packed = own(new PackedWeights(device));
+      PackedWeights packed = owned.add(new PackedWeights(device));
       for (int i = 0; i < count; i++) {
-        CpuDevice laneDevice = own(device.lane());
-        lanes.add(own(new CausalLane(i, laneDevice, plan, labels, constants, packed)));
+        CpuDevice laneDevice = owned.add(device.lane());
+        lanes.add(owned.add(new CausalLane(i, laneDevice, plan, labels, constants, packed)));
       }
     } catch (RuntimeException | Error e) {
       close();
@@ -48,15 +49,10 @@ final class CpuCausal implements CausalProgram {
 
   /** In memory of its own, which is known not to change: a launch packs weights there once. */
   private Tensor copy(CpuDevice device, Tensor from) {
-    Tensor to = own(Tensor.allocate(device, from.spec()));
+    Tensor to = owned.add(Tensor.allocate(device, from.spec()));
     byte[] bytes = new byte[(int) from.spec().sizeBytes()];
     from.read(MemorySegment.ofArray(bytes));
     return to.write(MemorySegment.ofArray(bytes));
-  }
-
-  private <T extends AutoCloseable> T own(T resource) {
-    owned.add(resource);
-    return resource;
   }
 
   @Override
@@ -133,15 +129,6 @@ final class CpuCausal implements CausalProgram {
 
   @Override
   public void close() {
-    for (AutoCloseable resource : owned.reversed()) {
-      try {
-        resource.close();
-      } catch (RuntimeException e) {
-        throw e;
-      } catch (Exception e) {
-        throw new IllegalStateException(e);
-      }
-    }
-    owned.clear();
+    owned.close();
   }
 }

@@ -5,6 +5,7 @@ import static dev.gatun.ffi.onednn.OneDnn.*;
 import dev.gatun.engine.Buffer;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Launch;
+import dev.gatun.engine.Owned;
 import dev.gatun.engine.Shape;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.TensorSpec;
@@ -39,7 +40,7 @@ final class CpuConvolution implements Launch {
   private static final double ONE_THREAD_PRODUCTS = 5e8;
 
   private final CpuDevice device;
-  private final List<AutoCloseable> owned = new ArrayList<>();
+  private final Owned owned = new Owned();
   private final List<Runnable> steps = new ArrayList<>();
   private final List<DnnlPrimitive> scratchUsers = new ArrayList<>();
   private int scratchVersion = -1;
@@ -224,7 +225,7 @@ final class CpuConvolution implements Launch {
     if (frame == null) {
       return x;
     }
-    Tensor padded = own(Tensor.allocate(device, new TensorSpec(frame.framed, x.dtype())));
+    Tensor padded = owned.add(Tensor.allocate(device, new TensorSpec(frame.framed, x.dtype())));
     MemorySegment from = device.segment(x);
     MemorySegment to = device.segment(padded);
     int size = x.dtype().bytes();
@@ -287,23 +288,24 @@ final class CpuConvolution implements Launch {
     Tensor source = framed(x, frame);
     DnnlDesc xDesc = image(source);
     DnnlDesc yDesc = image(y);
-    DnnlDesc biasDesc = bias == null ? null : own(DnnlDesc.dense(dnnl_f32(), bias.elements()));
+    DnnlDesc biasDesc =
+        bias == null ? null : owned.add(DnnlDesc.dense(dnnl_f32(), bias.elements()));
     try (DnnlAttributes attributes = new DnnlAttributes()) {
       if (addend != null) {
         attributes.thenAdd(yDesc);
       }
       DnnlPrimitive conv =
-          own(
+          owned.add(
               DnnlPrimitive.convolutionForward(
                   dnnl(),
                   false,
                   xDesc,
-                  own(w.any(box, x.dtype())),
+                  owned.add(w.any(box, x.dtype())),
                   biasDesc,
                   yDesc,
                   box.geometry(op, x.shape(), y.shape(), frame),
                   attributes));
-      DnnlDesc packedDesc = own(conv.chosen(dnnl_query_weights_md()));
+      DnnlDesc packedDesc = owned.add(conv.chosen(dnnl_query_weights_md()));
       long packed = packWeights(box, w, packedDesc);
       conv.bind(DNNL_ARG_SRC_0(), xDesc, source.address());
       conv.bind(DNNL_ARG_WEIGHTS_0(), packedDesc, packed);
@@ -338,24 +340,12 @@ final class CpuConvolution implements Launch {
     Tensor wide =
         dx.dtype() == DType.F32
             ? dx
-            : own(Tensor.allocate(device, new TensorSpec(dx.shape(), DType.F32)));
+            : owned.add(Tensor.allocate(device, new TensorSpec(dx.shape(), DType.F32)));
     planStridedBackwardData(forward, in.get(0), in.get(1), wide);
-    MemorySegment a = device.segment(addend);
-    MemorySegment sum = device.segment(wide);
-    MemorySegment d = device.segment(dx);
-    steps.add(() ->
-        device
-            .workers()
-            .forRange(
-                dx.elements(),
-                Blocks.SIZE,
-                (from, to) -> {
-                  Blocks block = Blocks.own();
-                  device.loops().load(wide.dtype(), sum, from, block.a, 0, to - from);
-                  device.loops().load(dx.dtype(), a, from, block.b, 0, to - from);
-                  Arithmetic.add(block.a, block.b, to - from);
-                  device.loops().store(dx.dtype(), block.a, 0, d, from, to - from);
-                }));
+    Launch sum =
+        CpuElementwise.map(
+            device, List.of(wide, addend), dx, (block, n) -> Arithmetic.add(block.a, block.b, n));
+    steps.add(sum::run);
   }
 
   private void planStridedBackwardData(Conv2d op, Tensor w, Tensor dy, Tensor dx) {
@@ -364,18 +354,20 @@ final class CpuConvolution implements Launch {
     ConvGeometry geometry = box.geometry(op, dx.shape(), dy.shape(), frame);
     Weights weights = new Weights(w, false);
     Tensor target =
-        frame == null ? dx : own(Tensor.allocate(device, new TensorSpec(frame.framed, dx.dtype())));
+        frame == null
+            ? dx
+            : owned.add(Tensor.allocate(device, new TensorSpec(frame.framed, dx.dtype())));
     DnnlDesc dxDesc = image(target);
     DnnlDesc dyDesc = image(dy);
-    DnnlDesc any = own(weights.any(box, dy.dtype()));
+    DnnlDesc any = owned.add(weights.any(box, dy.dtype()));
     DnnlDesc alike = image(target.shape(), dy.dtype()); // there is no forward from f32 to bf16
     try (DnnlPrimitive hint =
         DnnlPrimitive.convolutionForward(dnnl(), true, alike, any, null, dyDesc, geometry, null)) {
       DnnlPrimitive conv =
-          own(
+          owned.add(
               DnnlPrimitive.convolutionBackwardData(
                   dnnl(), dxDesc, any, dyDesc, geometry, hint, null));
-      DnnlDesc packedDesc = own(conv.chosen(dnnl_query_weights_md()));
+      DnnlDesc packedDesc = owned.add(conv.chosen(dnnl_query_weights_md()));
       long packed = packWeights(box, weights, packedDesc);
       conv.bind(DNNL_ARG_DIFF_DST_0(), dyDesc, dy.address());
       conv.bind(DNNL_ARG_WEIGHTS_0(), packedDesc, packed);
@@ -408,27 +400,28 @@ final class CpuConvolution implements Launch {
     Tensor source = framed(x, frame);
     DnnlDesc xDesc = image(source);
     DnnlDesc dyDesc = image(dy);
-    DnnlDesc dbiasDesc = op.bias() ? own(DnnlDesc.dense(dnnl_f32(), out.get(1).elements())) : null;
+    DnnlDesc dbiasDesc =
+        op.bias() ? owned.add(DnnlDesc.dense(dnnl_f32(), out.get(1).elements())) : null;
     try (DnnlPrimitive hint =
         DnnlPrimitive.convolutionForward(
             dnnl(),
             true,
             xDesc,
-            own(weights.any(box, x.dtype())),
+            owned.add(weights.any(box, x.dtype())),
             dbiasDesc,
             dyDesc,
             geometry,
             null)) {
       double products = (double) dy.elements() * x.shape().dim(3) * op.forward().taps().count();
       boolean small = products < ONE_THREAD_PRODUCTS;
-      DnnlDesc any = own(weights.any(box, DType.F32));
+      DnnlDesc any = owned.add(weights.any(box, DType.F32));
       Supplier<DnnlPrimitive> make =
           () ->
               DnnlPrimitive.convolutionBackwardWeights(
                   dnnl(), xDesc, any, dbiasDesc, dyDesc, geometry, hint, null);
-      DnnlPrimitive conv = own(small ? Dnnl.onOneThread(make) : make.get());
-      DnnlDesc packedDesc = own(conv.chosen(dnnl_query_diff_weights_md()));
-      Buffer packed = own(device.allocate(packedDesc.sizeBytes()));
+      DnnlPrimitive conv = owned.add(small ? Dnnl.onOneThread(make) : make.get());
+      DnnlDesc packedDesc = owned.add(conv.chosen(dnnl_query_diff_weights_md()));
+      Buffer packed = owned.add(device.allocate(packedDesc.sizeBytes()));
       conv.bind(DNNL_ARG_SRC_0(), xDesc, source.address());
       conv.bind(DNNL_ARG_DIFF_DST_0(), dyDesc, dy.address());
       conv.bind(DNNL_ARG_DIFF_WEIGHTS_0(), packedDesc, packed.address());
@@ -436,22 +429,25 @@ final class CpuConvolution implements Launch {
         conv.bind(DNNL_ARG_DIFF_BIAS(), dbiasDesc, out.get(1).address());
       }
       useScratch(conv);
-      steps.add(small ? () -> Dnnl.onOneThread((Runnable) conv::execute) : conv::execute);
+      steps.add(small ? conv::executeOnOneThread : conv::execute);
       unpackWeights(box, packedDesc, packed.address(), weights);
     }
   }
 
   /** Packs [T,C,K] f32 into {@code packedDesc} before a run, if it has changed since the last. */
   private long packWeights(Box box, Weights w, DnnlDesc packedDesc) {
-    Buffer packed = own(device.allocate(packedDesc.sizeBytes()));
+    Buffer packed = owned.add(device.allocate(packedDesc.sizeBytes()));
     int taps = w.taps();
     long cellBytes = 4L * w.cell();
     MemorySegment source = device.segment(w.tensor);
     MemorySegment dense =
-        box.isDense() ? source : segment(own(device.allocate(cellBytes * box.height * box.width)));
-    DnnlDesc denseDesc = own(w.dense(box));
+        box.isDense()
+            ? source
+            : segment(owned.add(device.allocate(cellBytes * box.height * box.width)));
+    DnnlDesc denseDesc = owned.add(w.dense(box));
     DnnlPrimitive reorder =
-        own(DnnlPrimitive.reorder(dnnl(), denseDesc, packedDesc))
+        owned
+            .add(DnnlPrimitive.reorder(dnnl(), denseDesc, packedDesc))
             .bind(DNNL_ARG_SRC_0(), denseDesc, dense.address())
             .bind(DNNL_ARG_DST_0(), packedDesc, packed.address());
     useScratch(reorder);
@@ -478,10 +474,13 @@ final class CpuConvolution implements Launch {
     long cellBytes = 4L * dw.cell();
     MemorySegment target = device.segment(dw.tensor);
     MemorySegment dense =
-        box.isDense() ? target : segment(own(device.allocate(cellBytes * box.height * box.width)));
-    DnnlDesc denseDesc = own(dw.dense(box));
+        box.isDense()
+            ? target
+            : segment(owned.add(device.allocate(cellBytes * box.height * box.width)));
+    DnnlDesc denseDesc = owned.add(dw.dense(box));
     DnnlPrimitive reorder =
-        own(DnnlPrimitive.reorder(dnnl(), packedDesc, denseDesc))
+        owned
+            .add(DnnlPrimitive.reorder(dnnl(), packedDesc, denseDesc))
             .bind(DNNL_ARG_SRC_0(), packedDesc, packed)
             .bind(DNNL_ARG_DST_0(), denseDesc, dense.address());
     addStep(reorder);
@@ -510,7 +509,7 @@ final class CpuConvolution implements Launch {
     long h = shape.dim(1);
     long w = shape.dim(2);
     long c = shape.dim(3);
-    return own(
+    return owned.add(
         DnnlDesc.strided(
             type(type), new long[] {shape.dim(0), c, h, w}, new long[] {h * w * c, 1, w * c, c}));
   }
@@ -521,11 +520,6 @@ final class CpuConvolution implements Launch {
 
   private Dnnl dnnl() {
     return device.dnnl();
-  }
-
-  private <T extends AutoCloseable> T own(T resource) {
-    owned.add(resource);
-    return resource;
   }
 
   private void addStep(DnnlPrimitive primitive) {
@@ -553,15 +547,6 @@ final class CpuConvolution implements Launch {
 
   @Override
   public void close() {
-    for (AutoCloseable resource : owned.reversed()) {
-      try {
-        resource.close();
-      } catch (RuntimeException e) {
-        throw e;
-      } catch (Exception e) {
-        throw new IllegalStateException(e);
-      }
-    }
-    owned.clear();
+    owned.close();
   }
 }

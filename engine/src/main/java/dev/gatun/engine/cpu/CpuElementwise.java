@@ -19,6 +19,35 @@ import java.util.List;
 final class CpuElementwise {
   private CpuElementwise() {}
 
+  /** A function of elements at the same place: the first input's in a, a second's in b. */
+  interface Elements {
+    /** Leaves the results in a. */
+    void apply(Blocks block, int n);
+  }
+
+  /** y = f(in), computed in f32 whatever the dtypes. */
+  static Launch map(CpuDevice d, List<Tensor> in, Tensor y, Elements f) {
+    MemorySegment a = d.segment(in.get(0));
+    MemorySegment b = in.size() > 1 ? d.segment(in.get(1)) : null;
+    DType ofA = in.get(0).dtype();
+    DType ofB = in.getLast().dtype();
+    MemorySegment target = d.segment(y);
+    return () ->
+        d.workers()
+            .forRange(
+                y.elements(),
+                Blocks.SIZE,
+                (from, to) -> {
+                  Blocks block = Blocks.own();
+                  d.loops().load(ofA, a, from, block.a, 0, to - from);
+                  if (b != null) {
+                    d.loops().load(ofB, b, from, block.b, 0, to - from);
+                  }
+                  f.apply(block, to - from);
+                  d.loops().store(y.dtype(), block.a, 0, target, from, to - from);
+                });
+  }
+
   /** Runs a loop over n elements; what a thread takes at a time stays in its caches. */
   private static Launch elementwise(CpuDevice d, int n, Workers.Body body) {
     return () -> d.workers().forRange(n, 4 * Blocks.SIZE, body);
@@ -32,28 +61,8 @@ final class CpuElementwise {
       return new Gates(d, y.dtype(), kind, y.shape().rows() * groups, channels);
     }
 
-    interface Body {
-      /**
-       * @param row the first one
-       * @param rows how many whole rows; 1 where only a part of a row fits a block
-       * @param channel the first one
-       * @param n channels of each row
-       */
-      void run(long row, int rows, int channel, int n);
-    }
-
-    Launch forEach(Body body) {
-      int perBlock = Math.max(1, Blocks.SIZE / channels);
-      return () ->
-          d.workers()
-              .forRange(
-                  rows,
-                  perBlock,
-                  (from, to) -> {
-                    for (int c = 0; c < channels; c += Blocks.SIZE) {
-                      body.run(from, to - from, c, Math.min(Blocks.SIZE, channels - c));
-                    }
-                  });
+    Launch launch(Pieces.Body body) {
+      return Pieces.launch(d, rows, channels, body);
     }
 
     /** The first halves into a, the second into b. */
@@ -69,10 +78,10 @@ final class CpuElementwise {
     MemorySegment residual = in.size() > 1 ? d.segment(in.get(1)) : null;
     MemorySegment y = d.segment(out.get(0));
     Gates gates = Gates.of(d, op.kind(), op.groups(), out.get(0));
-    return gates.forEach((row, rows, channel, n) -> {
+    return gates.launch((row, channel, rows, n) -> {
       Blocks block = Blocks.own();
       int all = rows * n;
-      long at = row * gates.channels + channel;
+      long at = (long) row * gates.channels + channel;
       gates.load(x, row, rows, channel, n, block);
       if (op.kind() == Gate.Kind.TANH) {
         Arithmetic.tanhSigmoid(block, block.a, all);
@@ -92,11 +101,11 @@ final class CpuElementwise {
     MemorySegment dy = d.segment(in.get(1));
     MemorySegment dx = d.segment(out.get(0));
     Gates gates = Gates.of(d, op.kind(), op.groups(), in.get(1));
-    return gates.forEach((row, rows, channel, n) -> {
+    return gates.launch((row, channel, rows, n) -> {
       Blocks block = Blocks.own();
       int all = rows * n;
       gates.load(x, row, rows, channel, n, block);
-      d.loops().load(gates.type, dy, row * gates.channels + channel, block.e, 0, all);
+      d.loops().load(gates.type, dy, (long) row * gates.channels + channel, block.e, 0, all);
       if (op.kind() == Gate.Kind.TANH) {
         Arithmetic.tanhSigmoidBackward(block, all);
       } else {

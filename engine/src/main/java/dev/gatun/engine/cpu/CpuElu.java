@@ -61,9 +61,10 @@ final class CpuElu {
     }
   }
 
+  /** y = dy * elu'(x). */
   private static void eluBackward(float[] y, float[] dy, int n) {
     for (int i = 0; i < n; i++) {
-      dy[i] *= 1 + Math.min(y[i], 0);
+      y[i] = dy[i] * (1 + Math.min(y[i], 0));
     }
   }
 
@@ -78,41 +79,11 @@ final class CpuElu {
   }
 
   static Launch elu(CpuDevice d, Elu op, List<Tensor> in, List<Tensor> out) {
-    DType type = in.get(0).dtype();
-    MemorySegment x = d.segment(in.get(0));
-    MemorySegment y = d.segment(out.get(0));
-    int elements = in.get(0).elements();
-    return () ->
-        d.workers()
-            .forRange(
-                elements,
-                Blocks.SIZE,
-                (from, to) -> {
-                  Blocks block = Blocks.own();
-                  d.loops().load(type, x, from, block.a, 0, to - from);
-                  elu(block.a, block.b, to - from);
-                  d.loops().store(type, block.a, 0, y, from, to - from);
-                });
+    return CpuElementwise.map(d, in, out.get(0), (block, n) -> elu(block.a, block.b, n));
   }
 
   static Launch eluBackward(CpuDevice d, EluBackward op, List<Tensor> in, List<Tensor> out) {
-    DType type = in.get(0).dtype();
-    MemorySegment y = d.segment(in.get(0));
-    MemorySegment dy = d.segment(in.get(1));
-    MemorySegment dx = d.segment(out.get(0));
-    int elements = in.get(0).elements();
-    return () ->
-        d.workers()
-            .forRange(
-                elements,
-                Blocks.SIZE,
-                (from, to) -> {
-                  Blocks block = Blocks.own();
-                  d.loops().load(type, y, from, block.a, 0, to - from);
-                  d.loops().load(type, dy, from, block.b, 0, to - from);
-                  eluBackward(block.a, block.b, to - from);
-                  d.loops().store(type, block.b, 0, dx, from, to - from);
-                });
+    return CpuElementwise.map(d, in, out.get(0), (block, n) -> eluBackward(block.a, block.b, n));
   }
 
   static Launch concatElu(CpuDevice d, ConcatElu op, List<Tensor> in, List<Tensor> out) {

@@ -26,10 +26,7 @@ import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.NormalizePixels;
 import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.ReluBackward;
-import dev.gatun.engine.op.SelectRow;
-import dev.gatun.engine.op.SelectRowBackward;
-import dev.gatun.engine.op.ShiftColumns;
-import dev.gatun.engine.op.ShiftRows;
+import dev.gatun.engine.op.Shift;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
 import dev.gatun.engine.op.SoftmaxCrossEntropyBackward;
 import dev.gatun.engine.op.SquaredNorm;
@@ -75,10 +72,7 @@ final class CpuOps {
     register(LogisticMixtureBackward.class, CpuMixture::backward);
     register(GroupNorm.class, CpuGroupNorm::forward);
     register(GroupNormBackward.class, CpuGroupNorm::backward);
-    register(SelectRow.class, CpuRows::selectRow);
-    register(SelectRowBackward.class, CpuRows::selectRowBackward);
-    register(ShiftRows.class, CpuRows::shiftRows);
-    register(ShiftColumns.class, CpuRows::shiftColumns);
+    register(Shift.class, CpuShift::shift);
     register(SquaredNorm.class, CpuOptimizer::squaredNorm);
     register(Adam.class, CpuOptimizer::adam);
   }

@@ -83,33 +83,41 @@ final class CpuWeights {
       totals = new double[inner ? width : channels];
     }
 
+    /** Rows of two tensors in a block's a and b. */
+    private interface Body {
+      void run(Blocks block, int row, int column, int rows, int n);
+    }
+
+    /** Pieces do not reach over a multiple of {@link #ROWS}. */
+    private void forEach(MemorySegment a, MemorySegment b, Body body) {
+      Pieces.Body loaded =
+          (row, column, count, n) -> {
+            Blocks block = Blocks.own();
+            long at = (long) row * width + column;
+            d.loops().load(DType.F32, a, at, block.a, 0, count * n);
+            d.loops().load(DType.F32, b, at, block.b, 0, count * n);
+            body.run(block, row, column, count, n);
+          };
+      d.workers().forRange(rows, ROWS, (from, to) -> Pieces.forEach(from, to, width, loaded));
+    }
+
     /** The sums of a * b; the array is this object's own. */
     double[] of(MemorySegment a, MemorySegment b) {
       for (double[] part : parts) {
         Arrays.fill(part, 0);
       }
-      d.workers()
-          .forRange(
-              rows,
-              ROWS,
-              (from, to) ->
-                  Pieces.forEach(
-                      from,
-                      to,
-                      width,
-                      (row, column, count, run) -> {
-                        Blocks block = Blocks.own();
-                        long at = (long) row * width + column;
-                        d.loops().load(DType.F32, a, at, block.a, 0, count * run);
-                        d.loops().load(DType.F32, b, at, block.b, 0, count * run);
-                        for (int r = 0; r < count; r++) {
-                          if (inner) {
-                            products(parts[from / ROWS], column, block.a, block.b, r * run, run);
-                          } else {
-                            parts[0][row + r] += dot(block.a, block.b, r * run, run);
-                          }
-                        }
-                      }));
+      forEach(
+          a,
+          b,
+          (block, row, column, count, n) -> {
+            for (int r = 0; r < count; r++) {
+              if (inner) {
+                products(parts[row / ROWS], column, block.a, block.b, r * n, n);
+              } else {
+                parts[0][row + r] += dot(block.a, block.b, r * n, n);
+              }
+            }
+          });
       Arrays.fill(totals, 0);
       for (double[] part : parts) {
         for (int i = 0; i < part.length; i++) {
@@ -135,30 +143,21 @@ final class CpuWeights {
 
     /** target = a * ofA + b * ofB. */
     void combine(MemorySegment a, float[] ofA, MemorySegment b, float[] ofB, MemorySegment target) {
-      d.workers()
-          .forRange(
-              rows,
-              ROWS,
-              (from, to) ->
-                  Pieces.forEach(
-                      from,
-                      to,
-                      width,
-                      (row, column, count, run) -> {
-                        Blocks block = Blocks.own();
-                        long at = (long) row * width + column;
-                        d.loops().load(DType.F32, a, at, block.a, 0, count * run);
-                        d.loops().load(DType.F32, b, at, block.b, 0, count * run);
-                        for (int r = 0; r < count; r++) {
-                          if (inner) {
-                            byColumn(block.a, ofA, block.b, ofB, r * run, column, run);
-                          } else {
-                            int c = (row + r) % channels;
-                            byRow(block.a, ofA[c], block.b, ofB[c], r * run, run);
-                          }
-                        }
-                        d.loops().store(DType.F32, block.a, 0, target, at, count * run);
-                      }));
+      forEach(
+          a,
+          b,
+          (block, row, column, count, n) -> {
+            for (int r = 0; r < count; r++) {
+              if (inner) {
+                byColumn(block.a, ofA, block.b, ofB, r * n, column, n);
+              } else {
+                int c = (row + r) % channels;
+                byRow(block.a, ofA[c], block.b, ofB[c], r * n, n);
+              }
+            }
+            long at = (long) row * width + column;
+            d.loops().store(DType.F32, block.a, 0, target, at, count * n);
+          });
     }
 
     private static void byColumn(

@@ -59,8 +59,8 @@ class OpChecksTest {
         "softmax_cross_entropy: targets must be 6 elements u8 (inputs [[2,3,5] f32, [5] u8])",
         refusal(new SoftmaxCrossEntropy(null), spec(F32, 2, 3, 5), spec(DType.U8, 5)));
     assertEquals(
-        "select_row: row must be [1] i32 (inputs [[1,2,3,4] f32, [1] f32])",
-        refusal(new SelectRow(), spec(F32, 1, 2, 3, 4), spec(F32, 1)));
+        "shift: x must be [N,H,W,C] (inputs [[2,3,4] f32])",
+        refusal(new Shift(1, 0), spec(F32, 2, 3, 4)));
     assertEquals(
         "relu: takes f32 or bf16 (inputs [[4] f64])", refusal(new Relu(), spec(DType.F64, 4)));
     assertEquals("gate: takes 1 to 2 inputs (inputs [])", refusal(new Gate()));
@@ -79,8 +79,8 @@ class OpChecksTest {
     assertEquals(
         List.of(spec(DType.BF16, 3, 5)), new Gate().check(List.of(spec(DType.BF16, 3, 10))));
     assertEquals(
-        List.of(spec(DType.U8, 3, 1, 5, 2)),
-        new SelectRow().check(List.of(spec(DType.U8, 3, 7, 5, 2), spec(DType.I32, 1))));
+        List.of(spec(DType.BF16, 3, 7, 5, 2)),
+        new Shift(-1, 2).check(List.of(spec(DType.BF16, 3, 7, 5, 2))));
     assertEquals(
         List.of(spec(F32, 1), spec(F32, 6), spec(F32, 6)),
         new SoftmaxCrossEntropy(null)
@@ -206,7 +206,7 @@ class OpChecksTest {
     refusal(new AddBias(), spec(F32, 5), spec(F32, 1, 5));
     refusal(new AddBiasBackward(0), x);
     refusal(new AddBiasBackward(2), x);
-    refusal(new ShiftColumns(1), spec(F32, 3, 4, 5));
+    refusal(new Shift(0, 1), spec(F32, 3, 4, 5));
     assertEquals(List.of(spec(F32, 2, 5)), new AddBiasBackward(2).check(List.of(x, u8)));
   }
 

@@ -3,13 +3,12 @@ package dev.gatun.models.pixelcnn;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.Graph;
+import dev.gatun.engine.Owned;
 import dev.gatun.engine.Program;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.Model;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.function.IntConsumer;
 
 /**
@@ -21,7 +20,7 @@ public final class FullSampler implements Sampler {
   public static final int BATCH = 64;
 
   private final PixelModel model;
-  private final List<AutoCloseable> owned = new ArrayList<>();
+  private final Owned owned = new Owned();
   private final Tensor images; // (N, H, W, C) u8
   private final Tensor labels; // (N) u8
   private final Program program;
@@ -32,14 +31,14 @@ public final class FullSampler implements Sampler {
     try {
       Model.ImageShape shape = model.imageShape();
       images =
-          own(
+          owned.add(
               Tensor.allocate(
                   device, DType.U8, BATCH, shape.height(), shape.width(), shape.channels()));
-      labels = own(Tensor.allocate(device, DType.U8, BATCH));
+      labels = owned.add(Tensor.allocate(device, DType.U8, BATCH));
       Graph graph = new Graph();
       Model.Input input = new Model.Input(graph.bind(images), graph.bind(labels), type, null);
       Value out = model.parameters(graph, name -> graph.bind(weights.get(name)), input);
-      program = own(graph.compile(device, out));
+      program = owned.add(graph.compile(device, out));
       parameters = program.tensor(out);
     } catch (RuntimeException | Error e) {
       close();
@@ -109,22 +108,8 @@ public final class FullSampler implements Sampler {
     return parameters.toFloats();
   }
 
-  private <T extends AutoCloseable> T own(T resource) {
-    owned.add(resource);
-    return resource;
-  }
-
   @Override
   public void close() {
-    for (AutoCloseable resource : owned.reversed()) {
-      try {
-        resource.close();
-      } catch (RuntimeException e) {
-        throw e;
-      } catch (Exception e) {
-        throw new IllegalStateException(e);
-      }
-    }
-    owned.clear();
+    owned.close();
   }
 }

@@ -47,7 +47,8 @@ public final class GatedPixelCnn implements PixelModel {
       int layers,
       int firstKernel,
       int kernel,
-      int headFilters) {
+      int headFilters)
+      implements PixelConfig {
     public Config {
       Require.images(NAME, height, width, channels, levels, classes);
       Require.divisible(NAME, "filters", filters, channels);
@@ -77,18 +78,8 @@ public final class GatedPixelCnn implements PixelModel {
   }
 
   @Override
-  public ImageShape imageShape() {
-    return new ImageShape(config.height, config.width, config.channels);
-  }
-
-  @Override
-  public int levels() {
-    return config.levels;
-  }
-
-  @Override
-  public int classes() {
-    return config.classes;
+  public PixelConfig images() {
+    return config;
   }
 
   @Override

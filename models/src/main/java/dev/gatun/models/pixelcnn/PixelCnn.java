@@ -46,7 +46,8 @@ public final class PixelCnn implements PixelModel {
       int blocks,
       int firstKernel,
       int kernel,
-      int headFilters) {
+      int headFilters)
+      implements PixelConfig {
     public Config {
       Require.images(NAME, height, width, channels, levels, classes);
       Require.divisible(NAME, "filters", filters, channels);
@@ -76,18 +77,8 @@ public final class PixelCnn implements PixelModel {
   }
 
   @Override
-  public ImageShape imageShape() {
-    return new ImageShape(config.height, config.width, config.channels);
-  }
-
-  @Override
-  public int levels() {
-    return config.levels;
-  }
-
-  @Override
-  public int classes() {
-    return config.classes;
+  public PixelConfig images() {
+    return config;
   }
 
   @Override

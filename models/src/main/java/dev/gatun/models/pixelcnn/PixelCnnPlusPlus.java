@@ -16,8 +16,7 @@ import dev.gatun.engine.op.Dropout;
 import dev.gatun.engine.op.Elu;
 import dev.gatun.engine.op.Gate;
 import dev.gatun.engine.op.NormalizePixels;
-import dev.gatun.engine.op.ShiftColumns;
-import dev.gatun.engine.op.ShiftRows;
+import dev.gatun.engine.op.Shift;
 import dev.gatun.engine.op.Taps;
 import dev.gatun.engine.op.WeightNorm;
 import dev.gatun.engine.train.ParameterSpec;
@@ -68,7 +67,8 @@ public final class PixelCnnPlusPlus implements PixelModel {
       int resnets,
       int mixtures,
       int resolutions,
-      double dropout) {
+      double dropout)
+      implements PixelConfig {
     public Config {
       Require.images(NAME, height, width, channels, levels, classes);
       Require.that(filters > 0, NAME, "filters must be positive");
@@ -105,18 +105,8 @@ public final class PixelCnnPlusPlus implements PixelModel {
   }
 
   @Override
-  public ImageShape imageShape() {
-    return new ImageShape(config.height, config.width, config.channels);
-  }
-
-  @Override
-  public int levels() {
-    return config.levels;
-  }
-
-  @Override
-  public int classes() {
-    return config.classes;
+  public PixelConfig images() {
+    return config;
   }
 
   @Override
@@ -155,19 +145,8 @@ public final class PixelCnnPlusPlus implements PixelModel {
     /** Adds what the label says. */
     Value given(String name, int channels, Value x);
 
-    Value shift(int rows, int columns, Value x);
-
-    Value add(Value a, Value b);
-
-    Value concatElu(Value x);
-
-    Value elu(Value x);
-
-    Value drop(Value x);
-
-    Value gate(Value x, Value residual);
-
-    Value pixels();
+    /** The result of an op without parameters. */
+    Value apply(Op op, Value... inputs);
   }
 
   /** Lists the parameters; values are null. */
@@ -201,37 +180,7 @@ public final class PixelCnnPlusPlus implements PixelModel {
     }
 
     @Override
-    public Value shift(int rows, int columns, Value x) {
-      return null;
-    }
-
-    @Override
-    public Value add(Value a, Value b) {
-      return null;
-    }
-
-    @Override
-    public Value concatElu(Value x) {
-      return null;
-    }
-
-    @Override
-    public Value elu(Value x) {
-      return null;
-    }
-
-    @Override
-    public Value drop(Value x) {
-      return null;
-    }
-
-    @Override
-    public Value gate(Value x, Value residual) {
-      return null;
-    }
-
-    @Override
-    public Value pixels() {
+    public Value apply(Op op, Value... inputs) {
       return null;
     }
   }
@@ -241,8 +190,6 @@ public final class PixelCnnPlusPlus implements PixelModel {
     final Graph g;
     final Weights w;
     final Input in;
-    private final Map<Value, Value> activated = new IdentityHashMap<>();
-    private int dropouts;
 
     Applied(Graph g, Weights w, Input in) {
       this.g = g;
@@ -250,8 +197,8 @@ public final class PixelCnnPlusPlus implements PixelModel {
       this.in = in;
     }
 
-    /** One op. */
-    Value apply(Op op, Value... inputs) {
+    @Override
+    public Value apply(Op op, Value... inputs) {
       return g.apply(op, inputs);
     }
 
@@ -275,46 +222,6 @@ public final class PixelCnnPlusPlus implements PixelModel {
     public Value given(String name, int channels, Value x) {
       return config.classes == 0 ? x : apply(new AddBias(), x, w.get(name + ".class"), in.labels());
     }
-
-    @Override
-    public Value shift(int rows, int columns, Value x) {
-      return apply(rows != 0 ? new ShiftRows(rows) : new ShiftColumns(columns), x);
-    }
-
-    @Override
-    public Value add(Value a, Value b) {
-      return apply(new Add(), a, b);
-    }
-
-    /** Several layers read the same features: they are activated once. */
-    @Override
-    public Value concatElu(Value x) {
-      return activated.computeIfAbsent(x, v -> apply(new ConcatElu(), v));
-    }
-
-    @Override
-    public Value elu(Value x) {
-      return apply(new Elu(), x);
-    }
-
-    @Override
-    public Value drop(Value x) {
-      if (in.training() == null || config.dropout == 0) {
-        return x;
-      }
-      Dropout dropout = new Dropout(config.dropout, in.training().seed(), dropouts++);
-      return apply(dropout, x, in.training().step());
-    }
-
-    @Override
-    public Value gate(Value x, Value residual) {
-      return apply(new Gate(Gate.Kind.LINEAR, 1), x, residual);
-    }
-
-    @Override
-    public Value pixels() {
-      return apply(new NormalizePixels(config.levels, in.type()), in.images());
-    }
   }
 
   // ------------------------------------------------------------------ the network
@@ -322,12 +229,41 @@ public final class PixelCnnPlusPlus implements PixelModel {
   /** The network as figure 2 of the paper has it: u sees the rows above, ul the row too. */
   private final class Network {
     private final Layers layers;
-    private final int images;
+    private final Input in;
     private final int f = config.filters;
+    private final Map<Value, Value> activated = new IdentityHashMap<>();
+    private int dropouts;
 
-    Network(Layers layers, Input input) {
+    /**
+     * @param in null where only the parameters are asked for
+     */
+    Network(Layers layers, Input in) {
       this.layers = layers;
-      images = input == null ? 1 : input.images().shape().dim(0);
+      this.in = in;
+    }
+
+    /** [N,H,W,C+1], with a channel of ones. */
+    private Value pixels() {
+      return in == null
+          ? null
+          : layers.apply(new NormalizePixels(config.levels, in.type()), in.images());
+    }
+
+    /** Several layers read the same features: they are activated once. */
+    private Value concatElu(Value x) {
+      return activated.computeIfAbsent(x, v -> layers.apply(new ConcatElu(), v));
+    }
+
+    private Value drop(Value x) {
+      if (in == null || in.training() == null || config.dropout == 0) {
+        return x;
+      }
+      Dropout dropout = new Dropout(config.dropout, in.training().seed(), dropouts++);
+      return layers.apply(dropout, x, in.training().step());
+    }
+
+    private Value shift(int rows, int columns, Value x) {
+      return layers.apply(new Shift(rows, columns), x);
     }
 
     private Value conv(
@@ -338,14 +274,15 @@ public final class PixelCnnPlusPlus implements PixelModel {
 
     /** x + a gated function of x and of other features at the same place, [N,h,w,F]. */
     private Value resnet(String name, Taps taps, Value x, Value... others) {
-      Value c1 = conv(name + ".conv1", taps, 1, 2 * f, f, 1, layers.concatElu(x), null);
+      Value c1 = conv(name + ".conv1", taps, 1, 2 * f, f, 1, concatElu(x), null);
       for (int i = 0; i < others.length; i++) {
-        Value other = layers.concatElu(others[i]);
+        Value other = concatElu(others[i]);
         c1 = conv(name + ".skip" + i, Taps.point(), 1, 2 * f, f, 1, other, c1);
       }
-      Value c2 = layers.drop(layers.concatElu(c1));
+      Value c2 = drop(concatElu(c1));
       c2 = conv(name + ".conv2", taps, 1, 2 * f, 2 * f, BLOCK_SCALE, c2, null);
-      return layers.gate(layers.given(name, 2 * f, c2), x);
+      Gate gate = new Gate(Gate.Kind.LINEAR, 1);
+      return layers.apply(gate, layers.given(name, 2 * f, c2), x);
     }
 
     private Value down(String name, Taps taps, Value x) {
@@ -353,6 +290,7 @@ public final class PixelCnnPlusPlus implements PixelModel {
     }
 
     private Value up(String name, Taps taps, Value x, int resolution) {
+      int images = in == null ? 1 : in.images().shape().dim(0);
       Shape shape =
           Shape.of(images, side(config.height, resolution), side(config.width, resolution), f);
       return layers.conv(new Layer(name, taps, 2, true, f, f, 1), x, null, null, shape);
@@ -369,15 +307,16 @@ public final class PixelCnnPlusPlus implements PixelModel {
     Value parameters() {
       int c = config.channels + 1; // and a channel of ones
       // normalized twice: one copy is read by whole rows, the other pixel by pixel
-      Value rows = layers.pixels();
-      Value pixels = layers.pixels();
+      Value rows = pixels();
+      Value pixels = pixels();
       List<Value> us = new ArrayList<>();
       List<Value> uls = new ArrayList<>();
-      us.add(layers.shift(1, 0, conv("first.u", DOWN, 1, c, f, 1, rows, null)));
+      us.add(shift(1, 0, conv("first.u", DOWN, 1, c, f, 1, rows, null)));
       uls.add(
-          layers.add(
-              layers.shift(1, 0, conv("first.above", ROW, 1, c, f, 1, rows, null)),
-              layers.shift(0, 1, conv("first.left", COLUMN, 1, c, f, 1, pixels, null))));
+          layers.apply(
+              new Add(),
+              shift(1, 0, conv("first.above", ROW, 1, c, f, 1, rows, null)),
+              shift(0, 1, conv("first.left", COLUMN, 1, c, f, 1, pixels, null))));
       for (int s = 0; s < config.resolutions; s++) {
         for (int r = 0; r < config.resnets; r++) {
           String block = "down." + s + "." + r;
@@ -404,7 +343,7 @@ public final class PixelCnnPlusPlus implements PixelModel {
         }
       }
       Layer last = new Layer("out", Taps.point(), 1, false, f, likelihood().parameters(), 1);
-      return layers.conv(last, layers.elu(ul), null, DType.F32, null);
+      return layers.conv(last, layers.apply(new Elu(), ul), null, DType.F32, null);
     }
   }
 
@@ -424,7 +363,7 @@ public final class PixelCnnPlusPlus implements PixelModel {
     }
 
     @Override
-    Value apply(Op op, Value... inputs) {
+    public Value apply(Op op, Value... inputs) {
       Tensor[] tensors = Arrays.stream(inputs).map(Value::bound).toArray(Tensor[]::new);
       List<Tensor> outputs = device.apply(op, tensors);
       results.addAll(outputs);

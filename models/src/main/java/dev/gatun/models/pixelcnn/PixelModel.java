@@ -6,6 +6,24 @@ import dev.gatun.models.Model;
 
 /** A model that draws an image pixel by pixel, in raster order, each given those before it. */
 public interface PixelModel extends Model {
+  /** The part of {@link #config} that all such models have. */
+  PixelConfig images();
+
+  @Override
+  default ImageShape imageShape() {
+    return new ImageShape(images().height(), images().width(), images().channels());
+  }
+
+  @Override
+  default int levels() {
+    return images().levels();
+  }
+
+  @Override
+  default int classes() {
+    return images().classes();
+  }
+
   /** How a pixel is distributed. */
   Likelihood likelihood();
 

@@ -3,6 +3,7 @@ package dev.gatun.models.train;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.Graph;
+import dev.gatun.engine.Owned;
 import dev.gatun.engine.Philox;
 import dev.gatun.engine.Program;
 import dev.gatun.engine.Tensor;
@@ -45,7 +46,7 @@ public final class Trainer implements AutoCloseable {
   private final Tensor labels;
   private final Program program;
   private final Value loss;
-  private final List<AutoCloseable> owned = new ArrayList<>();
+  private final Owned owned = new Owned();
   private final byte[] batch;
   private final byte[] batchLabels;
   private long steps;
@@ -75,15 +76,15 @@ public final class Trainer implements AutoCloseable {
     this.data = data;
     try {
       List<ParameterSpec> specs = model.parameters();
-      weights = own(new Parameters(device, specs));
-      firstMoment = own(new Parameters(device, specs));
-      secondMoment = own(new Parameters(device, specs));
-      ema = own(new Parameters(device, specs));
-      gradients = own(new Parameters(device, specs));
-      optimizerStep = own(Tensor.allocate(device, DType.F64, 1));
+      weights = owned.add(new Parameters(device, specs));
+      firstMoment = owned.add(new Parameters(device, specs));
+      secondMoment = owned.add(new Parameters(device, specs));
+      ema = owned.add(new Parameters(device, specs));
+      gradients = owned.add(new Parameters(device, specs));
+      optimizerStep = owned.add(Tensor.allocate(device, DType.F64, 1));
       Model.ImageShape shape = model.imageShape();
       images =
-          own(
+          owned.add(
               Tensor.allocate(
                   device,
                   DType.U8,
@@ -91,7 +92,7 @@ public final class Trainer implements AutoCloseable {
                   shape.height(),
                   shape.width(),
                   shape.channels()));
-      labels = own(Tensor.allocate(device, DType.U8, config.batch()));
+      labels = owned.add(Tensor.allocate(device, DType.U8, config.batch()));
       batch = new byte[config.batch() * shape.dimensions()];
       batchLabels = new byte[config.batch()];
       weights.initialize(config.seed());
@@ -100,7 +101,7 @@ public final class Trainer implements AutoCloseable {
       ema.copyFrom(weights);
       Graph graph = new Graph();
       loss = buildStep(graph);
-      program = own(graph.compile(device, loss));
+      program = owned.add(graph.compile(device, loss));
     } catch (RuntimeException | Error e) {
       close();
       throw e;
@@ -316,22 +317,8 @@ public final class Trainer implements AutoCloseable {
     }
   }
 
-  private <T extends AutoCloseable> T own(T resource) {
-    owned.add(resource);
-    return resource;
-  }
-
   @Override
   public void close() {
-    for (AutoCloseable resource : owned.reversed()) {
-      try {
-        resource.close();
-      } catch (RuntimeException e) {
-        throw e;
-      } catch (Exception e) {
-        throw new IllegalStateException(e);
-      }
-    }
-    owned.clear();
+    owned.close();
   }
 }

@@ -7,15 +7,15 @@ import dev.gatun.engine.Value;
 import java.util.List;
 
 /**
- * Moves every image down by {@code rows} (up where negative): y[n,i] = x[n,i-rows], exact zeros
- * where there is no such row.
+ * Moves every image down by {@code rows} and to the right by {@code columns} (up and to the left
+ * where negative): y[n,i,j] = x[n,i-rows,j-columns], exact zeros where there is no such pixel.
  *
  * <p>Input: x [N,H,W,C] f32 or bf16. Output: like x.
  */
-public record ShiftRows(int rows) implements Op {
+public record Shift(int rows, int columns) implements Op {
   @Override
   public String name() {
-    return "shift_rows";
+    return "shift";
   }
 
   @Override
@@ -29,6 +29,6 @@ public record ShiftRows(int rows) implements Op {
   @Override
   public List<Value> backward(
       Graph graph, List<Value> inputs, List<Value> outputs, List<Value> gradients) {
-    return List.of(graph.apply(new ShiftRows(-rows), gradients.getFirst()));
+    return List.of(graph.apply(new Shift(-rows, -columns), gradients.getFirst()));
   }
 }
