@@ -66,6 +66,15 @@ final class Cli {
         code, out.toString(StandardCharsets.UTF_8), err.toString(StandardCharsets.UTF_8));
   }
 
+  /** The words that train a gated PixelCNN on the CPU, and what else is asked for. */
+  static Object[] training(Path data, Path run, Object... more) {
+    List<Object> words = new ArrayList<>();
+    words.addAll(List.of("train", "gated-pixelcnn", "--data", data, "--out", run));
+    words.addAll(List.of("--device", "cpu"));
+    words.addAll(List.of(more));
+    return words.toArray();
+  }
+
   /** Starts a process with the same class path; its standard error goes to a file. */
   static Process fork(Path err, List<String> jvmFlags, Object... args) throws IOException {
     List<String> command = new ArrayList<>();

@@ -45,55 +45,19 @@ class DiskFullTest {
   void aFullDiskIsNamedAndNothingIsLost() throws Exception {
     Path data = TestData.idx(folder.resolve("data"), 100, 8, 8);
     Path run = disk.resolve("run");
-    Object[] train = {
-      "train",
-      "gated-pixelcnn",
-      "--data",
-      data,
-      "--out",
-      run,
-      "--preset",
-      "tiny",
-      "--device",
-      "cpu",
-      "--steps",
-      3
-    };
+    Object[] train = Cli.training(data, run, "--preset", "tiny", "--steps", 3);
     Cli.run(train).succeeds();
     byte[] state = Files.readAllBytes(run.resolve("state"));
     Path filler = disk.resolve("filler");
     fill(filler);
-    Cli.run(
-            "train",
-            "gated-pixelcnn",
-            "--data",
-            data,
-            "--out",
-            run,
-            "--device",
-            "cpu",
-            "--steps",
-            6,
-            "--resume")
+    Cli.run(Cli.training(data, run, "--steps", 6, "--resume"))
         .fails(1, "cannot write", run.toString());
     assertArrayEquals(state, Files.readAllBytes(run.resolve("state")));
     Cli.run("eval", run, "--data", data, "--device", "cpu").succeeds();
     Cli.run("sample", run, "--out", disk.resolve("samples.npy"), "--device", "cpu")
         .fails(1, "cannot write", "samples.npy");
     Files.delete(filler);
-    Cli.run(
-            "train",
-            "gated-pixelcnn",
-            "--data",
-            data,
-            "--out",
-            run,
-            "--device",
-            "cpu",
-            "--steps",
-            6,
-            "--resume")
-        .succeeds();
+    Cli.run(Cli.training(data, run, "--steps", 6, "--resume")).succeeds();
     assertEquals(
         3, Files.readAllLines(run.resolve("metrics.jsonl")).size() + 1, "one line for each stop");
   }

@@ -32,22 +32,7 @@ class EvalAndSampleTest {
   static void train() throws IOException {
     data = TestData.idx(folder.resolve("data"), 100, 8, 8);
     run = folder.resolve("run");
-    Cli.run(
-            "train",
-            "gated-pixelcnn",
-            "--data",
-            data,
-            "--out",
-            run,
-            "--device",
-            "cpu",
-            "--preset",
-            "tiny",
-            "--steps",
-            5,
-            "--seed",
-            2)
-        .succeeds();
+    Cli.run(Cli.training(data, run, "--preset", "tiny", "--steps", 5, "--seed", 2)).succeeds();
   }
 
   @Test

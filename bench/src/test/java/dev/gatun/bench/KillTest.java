@@ -14,6 +14,8 @@ import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** Training in a process of its own that is stopped from outside. */
 class KillTest {
@@ -31,21 +33,9 @@ class KillTest {
   }
 
   private Process start(Path run, long steps, boolean resume) throws IOException {
-    Object[] args = {
-      "train",
-      "gated-pixelcnn",
-      "--data",
-      data,
-      "--out",
-      run,
-      "--preset",
-      "tiny",
-      "--device",
-      "cpu",
-      "--steps",
-      steps,
-      resume ? "--resume" : "--json"
-    };
+    Object[] args =
+        Cli.training(
+            data, run, "--preset", "tiny", "--steps", steps, resume ? "--resume" : "--json");
     return Cli.fork(folder.resolve("err"), EVERY_STEP, args);
   }
 
@@ -91,34 +81,9 @@ class KillTest {
       reached = now;
     }
     long target = reached + 3;
-    Cli.run(
-            "train",
-            "gated-pixelcnn",
-            "--data",
-            data,
-            "--out",
-            run,
-            "--device",
-            "cpu",
-            "--steps",
-            target,
-            "--resume")
-        .succeeds();
+    Cli.run(Cli.training(data, run, "--steps", target, "--resume")).succeeds();
     Path whole = folder.resolve("whole");
-    Cli.run(
-            "train",
-            "gated-pixelcnn",
-            "--data",
-            data,
-            "--out",
-            whole,
-            "--device",
-            "cpu",
-            "--preset",
-            "tiny",
-            "--steps",
-            target)
-        .succeeds();
+    Cli.run(Cli.training(data, whole, "--preset", "tiny", "--steps", target)).succeeds();
     Cli.assertSameBytes(whole.resolve("state"), run.resolve("state"));
     List<String> lines = Files.readAllLines(run.resolve("metrics.jsonl"));
     long last = 0;
@@ -130,26 +95,16 @@ class KillTest {
     assertEquals(target, last);
   }
 
-  @Test
-  void interruptWritesACheckpoint() throws Exception {
+  @ParameterizedTest
+  @CsvSource({"INT,130", "TERM,143"})
+  void aSignalWritesACheckpoint(String signal, int code) throws Exception {
     Path run = folder.resolve("interrupted");
     Process process =
         Cli.fork(
             folder.resolve("err"),
             // none on the way: what is there was written because of the signal
             List.of("-Dgatun.checkpoint.seconds=1000"),
-            "train",
-            "gated-pixelcnn",
-            "--data",
-            data,
-            "--out",
-            run,
-            "--preset",
-            "tiny",
-            "--device",
-            "cpu",
-            "--steps",
-            1_000_000);
+            Cli.training(data, run, "--preset", "tiny", "--steps", 1_000_000));
     long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
     Path metrics = run.resolve("metrics.jsonl");
     while (!Files.exists(metrics) || Files.size(metrics) < 200) {
@@ -157,25 +112,13 @@ class KillTest {
       Thread.sleep(10);
     }
     assertEquals(0, steps(run.resolve("state")));
-    assertEquals(
-        0, new ProcessBuilder("kill", "-INT", Long.toString(process.pid())).start().waitFor());
+    String pid = Long.toString(process.pid());
+    assertEquals(0, new ProcessBuilder("kill", "-" + signal, pid).start().waitFor());
     assertTrue(process.waitFor(30, TimeUnit.SECONDS), "it ends");
-    assertEquals(130, process.exitValue(), err());
+    assertEquals(code, process.exitValue(), err());
     assertTrue(err().contains("go on with --resume"), err());
     long reached = steps(run.resolve("state"));
     assertTrue(reached >= 20, "at step " + reached);
-    Cli.run(
-            "train",
-            "gated-pixelcnn",
-            "--data",
-            data,
-            "--out",
-            run,
-            "--device",
-            "cpu",
-            "--steps",
-            reached + 1,
-            "--resume")
-        .succeeds();
+    Cli.run(Cli.training(data, run, "--steps", reached + 1, "--resume")).succeeds();
   }
 }

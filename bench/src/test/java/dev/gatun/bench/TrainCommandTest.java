@@ -29,11 +29,7 @@ class TrainCommandTest {
   }
 
   private static Cli.Result train(Path run, Object... more) {
-    List<Object> args =
-        new ArrayList<>(List.of("train", "gated-pixelcnn", "--data", data, "--out", run));
-    args.addAll(List.of("--device", "cpu"));
-    args.addAll(List.of(more));
-    return Cli.run(args.toArray());
+    return Cli.run(Cli.training(data, run, more));
   }
 
   private static Cli.Result tiny(Path run, Object... more) {
