@@ -30,8 +30,6 @@ import java.util.function.Supplier;
  * layout (and rounded to x's dtype) when they have changed, not at every run.
  */
 final class CpuConvolution implements Launch {
-  private static final int NO_CELL = -1; // of a tap that reads nothing but zeros
-
   /**
    * Weight gradients below this run on one thread. oneDNN's threads meet at a barrier at which they
    * spin: that costs more than a second core brings, and ten times as much where somebody else has
@@ -74,158 +72,12 @@ final class CpuConvolution implements Launch {
     }
   }
 
-  /** The dense kernel that covers a list of taps. */
-  private record Box(int top, int left, int height, int width, int stepH, int stepW, int[] cells) {
-    static Box of(Conv2d op, Shape x, Shape y) {
-      return of(op, x, y, Integer.MIN_VALUE);
-    }
-
-    /**
-     * The box for a weight gradient in bf16: oneDNN's AMX form wants no more rows of padding than
-     * half the kernel has (else 30 ms where 4 would do), so rows of unused taps are added below.
-     */
-    static Box roomy(Conv2d op, Shape x, Shape y) {
-      Box tight = of(op, x, y);
-      return tight.stepH == 1 && -2 * tight.top <= x.dim(1) ? of(op, x, y, -tight.top - 1) : tight;
-    }
-
-    private static Box of(Conv2d op, Shape x, Shape y, int leastBottom) {
-      List<Taps.Tap> taps = op.taps().list();
-      // oneDNN takes no negative padding, so the box always holds the pixel itself; taps that never
-      // meet the image stay out, since with them oneDNN has given wrong results
-      int top = 0;
-      int left = 0;
-      int bottom = Math.max(0, leastBottom);
-      int right = 0;
-      boolean[] live = new boolean[taps.size()];
-      for (int t = 0; t < live.length; t++) {
-        Taps.Tap tap = taps.get(t);
-        live[t] =
-            meets(tap.dy(), op.strideH(), x.dim(1), y.dim(1))
-                && meets(tap.dx(), op.strideW(), x.dim(2), y.dim(2));
-        if (live[t]) {
-          top = Math.min(top, tap.dy());
-          left = Math.min(left, tap.dx());
-          bottom = Math.max(bottom, tap.dy());
-          right = Math.max(right, tap.dx());
-        }
-      }
-      int stepH = bottom - top;
-      int stepW = right - left;
-      for (int t = 0; t < live.length; t++) {
-        if (live[t]) {
-          stepH = gcd(stepH, taps.get(t).dy() - top);
-          stepW = gcd(stepW, taps.get(t).dx() - left);
-        }
-      }
-      stepH = Math.max(1, stepH);
-      stepW = Math.max(1, stepW);
-      int width = (right - left) / stepW + 1;
-      int[] cells = new int[live.length];
-      for (int t = 0; t < cells.length; t++) {
-        cells[t] =
-            live[t]
-                ? (taps.get(t).dy() - top) / stepH * width + (taps.get(t).dx() - left) / stepW
-                : NO_CELL;
-      }
-      return new Box(top, left, (bottom - top) / stepH + 1, width, stepH, stepW, cells);
-    }
-
-    /** Whether an offset takes any output position into 0..size-1. */
-    private static boolean meets(int offset, int stride, int size, int outputs) {
-      for (int i = 0; i < outputs; i++) {
-        int at = i * stride + offset;
-        if (at >= 0 && at < size) {
-          return true;
-        }
-      }
-      return false;
-    }
-
-    private int extentH() {
-      return (height - 1) * stepH + 1;
-    }
-
-    private int extentW() {
-      return (width - 1) * stepW + 1;
-    }
-
-    /** Where the kernel is larger than the image, oneDNN is handed an image padded by us. */
-    Frame frame(Conv2d op, Shape x, Shape y) {
-      if (extentH() <= x.dim(1) && extentW() <= x.dim(2)) {
-        return null;
-      }
-      return new Frame(
-          x,
-          Shape.of(
-              x.dim(0),
-              (y.dim(1) - 1) * op.strideH() + extentH(),
-              (y.dim(2) - 1) * op.strideW() + extentW(),
-              x.dim(3)),
-          top,
-          left);
-    }
-
-    private static int gcd(int a, int b) {
-      return b == 0 ? a : gcd(b, a % b);
-    }
-
-    /** True where the taps are the whole box, row by row: the weights are then used as they lie. */
-    boolean isDense() {
-      if (cells.length != height * width) {
-        return false;
-      }
-      for (int t = 0; t < cells.length; t++) {
-        if (cells[t] != t) {
-          return false;
-        }
-      }
-      return true;
-    }
-
-    ConvGeometry geometry(Conv2d op, Shape x, Shape y, Frame frame) {
-      if (frame != null) {
-        return new ConvGeometry(op.strideH(), op.strideW(), stepH - 1, stepW - 1, 0, 0, 0, 0);
-      }
-      return new ConvGeometry(
-          op.strideH(),
-          op.strideW(),
-          stepH - 1,
-          stepW - 1,
-          -top,
-          -left,
-          (y.dim(1) - 1) * op.strideH() + top + extentH() - x.dim(1),
-          (y.dim(2) - 1) * op.strideW() + left + extentW() - x.dim(2));
-    }
-  }
-
-  /** An image with its padding around it: pixel (0,0) of the frame is (top,left) of the image. */
-  private record Frame(Shape image, Shape framed, int top, int left) {
-    interface Row {
-      /** Elements of the image's row and of the frame's that lie on each other. */
-      void at(long imageOffset, long framedOffset, int elements);
-    }
-
-    void forEachRow(Row row) {
-      int channels = image.dim(3);
-      int firstColumn = Math.max(0, left);
-      int columns = Math.min(image.dim(2), left + framed.dim(2)) - firstColumn;
-      for (int n = 0; n < image.dim(0); n++) {
-        for (int i = Math.max(0, top); i < Math.min(image.dim(1), top + framed.dim(1)); i++) {
-          long own = ((long) n * image.dim(1) + i) * image.dim(2) + firstColumn;
-          long other = ((long) n * framed.dim(1) + i - top) * framed.dim(2) + firstColumn - left;
-          row.at(own * channels, other * channels, columns * channels);
-        }
-      }
-    }
-  }
-
   /** The tensor itself, or the framed copy of it that is renewed before the primitive runs. */
-  private Tensor framed(Tensor x, Frame frame) {
+  private Tensor framed(Tensor x, ConvBox.Frame frame) {
     if (frame == null) {
       return x;
     }
-    Tensor padded = owned.add(Tensor.allocate(device, new TensorSpec(frame.framed, x.dtype())));
+    Tensor padded = owned.add(Tensor.allocate(device, new TensorSpec(frame.framed(), x.dtype())));
     MemorySegment from = device.segment(x);
     MemorySegment to = device.segment(padded);
     int size = x.dtype().bytes();
@@ -264,27 +116,27 @@ final class CpuConvolution implements Launch {
       return channels() * filters();
     }
 
-    DnnlDesc any(Box box, DType type) {
+    DnnlDesc any(ConvBox box, DType type) {
       return DnnlDesc.any(
-          CpuConvolution.type(type), new long[] {filters(), channels(), box.height, box.width});
+          CpuConvolution.type(type), new long[] {filters(), channels(), box.height(), box.width()});
     }
 
-    DnnlDesc dense(Box box) {
+    DnnlDesc dense(ConvBox box) {
       return DnnlDesc.strided(
           dnnl_f32(),
-          new long[] {filters(), channels(), box.height, box.width},
+          new long[] {filters(), channels(), box.height(), box.width()},
           new long[] {
             transposed ? channels() : 1,
             transposed ? 1 : filters(),
-            (long) box.width * cell(),
+            (long) box.width() * cell(),
             cell()
           });
     }
   }
 
   private void planForward(Conv2d op, Tensor x, Weights w, Tensor bias, Tensor addend, Tensor y) {
-    Box box = Box.of(op, x.shape(), y.shape());
-    Frame frame = box.frame(op, x.shape(), y.shape());
+    ConvBox box = ConvBox.of(op, x.shape(), y.shape());
+    ConvBox.Frame frame = box.frame(op, x.shape(), y.shape());
     Tensor source = framed(x, frame);
     DnnlDesc xDesc = image(source);
     DnnlDesc yDesc = image(y);
@@ -349,14 +201,14 @@ final class CpuConvolution implements Launch {
   }
 
   private void planStridedBackwardData(Conv2d op, Tensor w, Tensor dy, Tensor dx) {
-    Box box = Box.of(op, dx.shape(), dy.shape());
-    Frame frame = box.frame(op, dx.shape(), dy.shape());
+    ConvBox box = ConvBox.of(op, dx.shape(), dy.shape());
+    ConvBox.Frame frame = box.frame(op, dx.shape(), dy.shape());
     ConvGeometry geometry = box.geometry(op, dx.shape(), dy.shape(), frame);
     Weights weights = new Weights(w, false);
     Tensor target =
         frame == null
             ? dx
-            : owned.add(Tensor.allocate(device, new TensorSpec(frame.framed, dx.dtype())));
+            : owned.add(Tensor.allocate(device, new TensorSpec(frame.framed(), dx.dtype())));
     DnnlDesc dxDesc = image(target);
     DnnlDesc dyDesc = image(dy);
     DnnlDesc any = owned.add(weights.any(box, dy.dtype()));
@@ -391,11 +243,11 @@ final class CpuConvolution implements Launch {
     Tensor dy = in.get(1);
     Tensor dw = out.get(0);
     Weights weights = new Weights(dw, false);
-    Box box =
+    ConvBox box =
         x.dtype() == DType.BF16
-            ? Box.roomy(op.forward(), x.shape(), dy.shape())
-            : Box.of(op.forward(), x.shape(), dy.shape());
-    Frame frame = box.frame(op.forward(), x.shape(), dy.shape());
+            ? ConvBox.roomy(op.forward(), x.shape(), dy.shape())
+            : ConvBox.of(op.forward(), x.shape(), dy.shape());
+    ConvBox.Frame frame = box.frame(op.forward(), x.shape(), dy.shape());
     ConvGeometry geometry = box.geometry(op.forward(), x.shape(), dy.shape(), frame);
     Tensor source = framed(x, frame);
     DnnlDesc xDesc = image(source);
@@ -435,7 +287,7 @@ final class CpuConvolution implements Launch {
   }
 
   /** Packs [T,C,K] f32 into {@code packedDesc} before a run, if it has changed since the last. */
-  private long packWeights(Box box, Weights w, DnnlDesc packedDesc) {
+  private long packWeights(ConvBox box, Weights w, DnnlDesc packedDesc) {
     Buffer packed = owned.add(device.allocate(packedDesc.sizeBytes()));
     int taps = w.taps();
     long cellBytes = 4L * w.cell();
@@ -443,7 +295,7 @@ final class CpuConvolution implements Launch {
     MemorySegment dense =
         box.isDense()
             ? source
-            : segment(owned.add(device.allocate(cellBytes * box.height * box.width)));
+            : segment(owned.add(device.allocate(cellBytes * box.height() * box.width())));
     DnnlDesc denseDesc = owned.add(w.dense(box));
     DnnlPrimitive reorder =
         owned
@@ -457,8 +309,9 @@ final class CpuConvolution implements Launch {
       if (now != version[0]) {
         if (dense != source) {
           for (int t = 0; t < taps; t++) {
-            if (box.cells[t] != NO_CELL) {
-              MemorySegment.copy(source, t * cellBytes, dense, box.cells[t] * cellBytes, cellBytes);
+            if (box.cells()[t] != ConvBox.NO_CELL) {
+              MemorySegment.copy(
+                  source, t * cellBytes, dense, box.cells()[t] * cellBytes, cellBytes);
             }
           }
         }
@@ -469,14 +322,14 @@ final class CpuConvolution implements Launch {
     return packed.address();
   }
 
-  private void unpackWeights(Box box, DnnlDesc packedDesc, long packed, Weights dw) {
+  private void unpackWeights(ConvBox box, DnnlDesc packedDesc, long packed, Weights dw) {
     int taps = dw.taps();
     long cellBytes = 4L * dw.cell();
     MemorySegment target = device.segment(dw.tensor);
     MemorySegment dense =
         box.isDense()
             ? target
-            : segment(owned.add(device.allocate(cellBytes * box.height * box.width)));
+            : segment(owned.add(device.allocate(cellBytes * box.height() * box.width())));
     DnnlDesc denseDesc = owned.add(dw.dense(box));
     DnnlPrimitive reorder =
         owned
@@ -487,10 +340,10 @@ final class CpuConvolution implements Launch {
     if (dense != target) {
       steps.add(() -> {
         for (int t = 0; t < taps; t++) {
-          if (box.cells[t] == NO_CELL) {
+          if (box.cells()[t] == ConvBox.NO_CELL) {
             target.asSlice(t * cellBytes, cellBytes).fill((byte) 0);
           } else {
-            MemorySegment.copy(dense, box.cells[t] * cellBytes, target, t * cellBytes, cellBytes);
+            MemorySegment.copy(dense, box.cells()[t] * cellBytes, target, t * cellBytes, cellBytes);
           }
         }
       });
