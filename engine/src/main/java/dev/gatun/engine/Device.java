@@ -107,6 +107,18 @@ public abstract class Device implements AutoCloseable {
     return Tensor.wrap(this, memory, spec);
   }
 
+  /**
+   * Lanes: devices that run at the same time, each on a share of this one's cores, and take this
+   * one's tensors. Ops on a lane do not wait for a second core at each step of the way. The caller
+   * closes them, before this device.
+   *
+   * @param most lanes
+   * @return 2 or more, or none where this device does not divide
+   */
+  public List<Device> divide(int most) {
+    return List.of();
+  }
+
   /** Copies host memory into a buffer; done when it returns. */
   public abstract void upload(MemorySegment source, Buffer target, long targetOffsetBytes);
 

@@ -78,6 +78,11 @@ public final class Graph {
    *     on it
    */
   public List<Value> gradients(Value loss, List<Value> wrt) {
+    return gradients(loss, wrt, 1);
+  }
+
+  /** As {@link #gradients(Value, List)}, times {@code share}. */
+  public List<Value> gradients(Value loss, List<Value> wrt, float share) {
     if (loss.shape().elements() != 1) {
       throw new ShapeException("gradients need a one-element loss, this is " + loss);
     }
@@ -89,7 +94,7 @@ public final class Graph {
       }
     }
     Map<Value, Value> gradients = new IdentityHashMap<>();
-    gradients.put(loss, apply(new Fill(loss.spec, 1f)));
+    gradients.put(loss, apply(new Fill(loss.spec, share)));
     List<Node> forward = List.copyOf(nodes.subList(0, nodes.size() - 1));
     for (Node node : forward.reversed()) {
       boolean reached = node.outputs.stream().anyMatch(gradients::containsKey);

@@ -613,4 +613,30 @@ class LibraryTest {
       return Long.parseLong(line.replaceAll("\\D", ""));
     }
   }
+
+  @Test
+  void lanesRunAtTheSameTimeOnTheirDevicesTensors() {
+    assumeTrue(Runtime.getRuntime().availableProcessors() > 1, "one core has one lane");
+    try (Device device = Devices.open("cpu")) {
+      List<Device> lanes = device.divide(2);
+      assertEquals(2, lanes.size());
+      assertEquals(List.of(), device.divide(1));
+      assertEquals(List.of(), lanes.getFirst().divide(2), "a lane is one already");
+      try (Tensor x = Tensor.allocate(device, DType.F32, 3);
+          Tensor y = Tensor.allocate(device, DType.F32, 3);
+          Tensor z = Tensor.allocate(lanes.get(1), DType.F32, 3)) {
+        assertEquals(36, device.allocatedBytes());
+        x.write(new float[] {-1, 2, -3});
+        Launch first = lanes.get(0).prepare(new Relu(), List.of(x), List.of(y));
+        Launch second = lanes.get(1).prepare(new Relu(), List.of(x), List.of(z));
+        Together.run(List.of(first::run, second::run));
+        assertArrayEquals(new float[] {0, 2, 0}, y.toFloats());
+        assertArrayEquals(new float[] {0, 2, 0}, z.toFloats());
+        first.close();
+        second.close();
+      }
+      lanes.forEach(Device::close);
+      assertEquals(0, device.allocatedBytes());
+    }
+  }
 }

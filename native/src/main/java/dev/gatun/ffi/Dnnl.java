@@ -84,9 +84,9 @@ public final class Dnnl implements AutoCloseable {
     }
   }
 
-  /** Has all that the calling thread makes or runs of oneDNN from now on use this thread alone. */
-  public static void useOneThread() {
-    OpenMp.set(1);
+  /** Has all that the calling thread makes or runs of oneDNN from now on use so many threads. */
+  public static void useThreads(int threads) {
+    OpenMp.set(threads);
   }
 
   /**

@@ -6,13 +6,13 @@ import dev.gatun.engine.Graph;
 import dev.gatun.engine.Owned;
 import dev.gatun.engine.Program;
 import dev.gatun.engine.Tensor;
+import dev.gatun.engine.Together;
 import dev.gatun.engine.Value;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.atomic.AtomicReference;
 
 /**
  * A {@link CausalPlan} on the CPU: a lane a core, each with its own thread, caches and oneDNN
@@ -38,7 +38,7 @@ final class CpuCausal implements CausalProgram {
       }
       PackedWeights packed = owned.add(new PackedWeights(device));
       for (int i = 0; i < count; i++) {
-        CpuDevice laneDevice = owned.add(device.lane());
+        CpuDevice laneDevice = owned.add(device.lane(1));
         lanes.add(owned.add(new CausalLane(i, laneDevice, plan, labels, constants, packed)));
       }
     } catch (RuntimeException | Error e) {
@@ -82,49 +82,8 @@ final class CpuCausal implements CausalProgram {
   }
 
   private void onLanes(int count, Task task) {
-    AtomicReference<Throwable> failure = new AtomicReference<>();
-    List<Thread> others = new ArrayList<>();
-    for (CausalLane lane : lanes.subList(1, count)) {
-      others.add(
-          Thread.ofPlatform()
-              .daemon()
-              .start(() -> {
-                try {
-                  task.run(lane);
-                } catch (Throwable e) {
-                  failure.compareAndSet(null, e);
-                }
-              }));
-    }
-    try {
-      task.run(lanes.getFirst());
-    } catch (Throwable e) {
-      failure.compareAndSet(null, e);
-    }
-    joinQuietly(others);
-    switch (failure.get()) {
-      case null -> {}
-      case RuntimeException e -> throw e;
-      case Error e -> throw e;
-      case Throwable e -> throw new IllegalStateException(e);
-    }
-  }
-
-  /** An interrupt does not cut the wait short: the lanes use memory that the caller may free. */
-  private static void joinQuietly(List<Thread> threads) {
-    boolean interrupted = false;
-    for (Thread thread : threads) {
-      while (thread.isAlive()) {
-        try {
-          thread.join();
-        } catch (InterruptedException e) {
-          interrupted = true;
-        }
-      }
-    }
-    if (interrupted) {
-      Thread.currentThread().interrupt();
-    }
+    Together.run(
+        lanes.subList(0, count).stream().map(lane -> (Runnable) () -> task.run(lane)).toList());
   }
 
   @Override

@@ -60,15 +60,15 @@ public final class CpuDevice extends Device {
   }
 
   CpuDevice(Loops loops) {
-    this(loops, null);
+    this(loops, null, Runtime.getRuntime().availableProcessors());
   }
 
-  /** A device of one thread on another's memory, or one of all cores where there is no other. */
-  private CpuDevice(Loops loops, CpuDevice parent) {
+  /** A device on another's memory, or with memory of its own where there is no other. */
+  private CpuDevice(Loops loops, CpuDevice parent, int threads) {
     this.loops = loops;
     this.parent = parent;
     dnnl = new Dnnl();
-    workers = new Workers(parent == null ? Runtime.getRuntime().availableProcessors() - 1 : 0);
+    workers = new Workers(threads - 1);
     executor =
         Executors.newSingleThreadExecutor(task -> {
           thread = Thread.ofPlatform().daemon().name("gatun-cpu").unstarted(task);
@@ -77,16 +77,30 @@ public final class CpuDevice extends Device {
   }
 
   /**
-   * A device that runs on one thread of its own, beside this one, and takes this one's tensors; the
+   * A device that runs on threads of its own, beside this one, and takes this one's tensors; the
    * caller closes it.
    */
-  CpuDevice lane() {
-    CpuDevice lane = new CpuDevice(loops, this);
+  CpuDevice lane(int threads) {
+    CpuDevice lane = new CpuDevice(loops, this, threads);
     lane.submit(() -> {
-      Dnnl.useOneThread();
+      Dnnl.useThreads(threads);
       return null;
     });
     return lane;
+  }
+
+  @Override
+  public List<Device> divide(int most) {
+    int cores = Runtime.getRuntime().availableProcessors();
+    int count = Math.min(most, cores);
+    if (parent != null || count < 2) {
+      return List.of();
+    }
+    List<Device> lanes = new ArrayList<>();
+    for (int i = 0; i < count; i++) {
+      lanes.add(lane(cores / count));
+    }
+    return lanes;
   }
 
   /** The device whose memory a lane works on; of any other, itself. */
@@ -139,6 +153,10 @@ public final class CpuDevice extends Device {
 
   @Override
   protected Buffer allocateMemory(long sizeBytes) {
+    if (parent != null) {
+      released(sizeBytes); // it is counted there, where it is
+      return parent.allocate(sizeBytes);
+    }
     Arena arena = Arena.ofShared();
     try {
       MemorySegment segment = arena.allocate(sizeBytes, 64);

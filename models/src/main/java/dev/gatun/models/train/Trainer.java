@@ -7,6 +7,8 @@ import dev.gatun.engine.Owned;
 import dev.gatun.engine.Philox;
 import dev.gatun.engine.Program;
 import dev.gatun.engine.Tensor;
+import dev.gatun.engine.TensorSpec;
+import dev.gatun.engine.Together;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.data.Dataset;
 import dev.gatun.engine.io.FormatException;
@@ -14,6 +16,7 @@ import dev.gatun.engine.io.Safetensors;
 import dev.gatun.engine.io.SafetensorsEntry;
 import dev.gatun.engine.io.SafetensorsFile;
 import dev.gatun.engine.op.Adam;
+import dev.gatun.engine.op.Add;
 import dev.gatun.engine.op.SquaredNorm;
 import dev.gatun.engine.train.ParameterSpec;
 import dev.gatun.engine.train.Parameters;
@@ -27,12 +30,19 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Trains a model: one step recorded once and replayed, with nothing allocated in between.
+ * Trains a model: one step recorded once and replayed, without native memory allocated in between.
+ *
+ * <p>Where a device divides into lanes each takes a shard of the batch, forward and backward, and
+ * meets the others once a step, when the gradients are added.
  *
  * <p>Which images a step sees follows from the seed and the step's number alone, so a run that was
- * stopped and resumed has the same weights, bit for bit, as one that was not.
+ * stopped and resumed has the same weights, bit for bit, as one that was not, on a machine of as
+ * many cores.
  */
 public final class Trainer implements AutoCloseable {
+  /** Images of the batch that a lane is worth having for. */
+  private static final int LEAST_SHARD = 4;
+
   private final Model model;
   private final TrainConfig config;
   private final Dataset data;
@@ -44,8 +54,8 @@ public final class Trainer implements AutoCloseable {
   private final Tensor optimizerStep;
   private final Tensor images;
   private final Tensor labels;
-  private final Program program;
-  private final Value loss;
+  private final List<Shard> shards = new ArrayList<>();
+  private final Program update;
   private final Owned owned = new Owned();
   private final byte[] batch;
   private final byte[] batchLabels;
@@ -99,9 +109,20 @@ public final class Trainer implements AutoCloseable {
       fillBatch();
       model.initialize(device, weights, batch, model.classes() > 0 ? batchLabels : null);
       ema.copyFrom(weights);
+      List<Device> lanes = device.divide(config.batch() / LEAST_SHARD);
+      lanes.forEach(owned::add);
+      if (lanes.isEmpty()) {
+        lanes = List.of(device);
+      }
+      for (int i = 0; i < lanes.size(); i++) {
+        int from = config.batch() * i / lanes.size();
+        int to = config.batch() * (i + 1) / lanes.size();
+        Parameters own = i == 0 ? gradients : owned.add(new Parameters(device, specs));
+        shards.add(new Shard(lanes.get(i), i, from, to - from, own));
+      }
       Graph graph = new Graph();
-      loss = buildStep(graph);
-      program = owned.add(graph.compile(device, loss));
+      applyGradients(graph);
+      update = owned.add(graph.compile(device));
     } catch (RuntimeException | Error e) {
       close();
       throw e;
@@ -135,28 +156,65 @@ public final class Trainer implements AutoCloseable {
     }
   }
 
-  private Value buildStep(Graph graph) {
-    Map<String, Value> bound = new LinkedHashMap<>();
-    for (ParameterSpec spec : weights.specs()) {
-      bound.put(spec.name(), graph.bind(weights.get(spec.name())));
-    }
-    Model.Input input =
-        new Model.Input(
-            graph.bind(images),
-            graph.bind(labels),
-            config.dtype(),
-            new Model.Training(graph.bind(optimizerStep), config.seed()));
-    Value mean = model.nats(graph, bound::get, input).mean();
-    List<Value> slopes = graph.gradients(mean, List.copyOf(bound.values()));
-    int i = 0;
-    for (String name : bound.keySet()) {
-      Value slope = slopes.get(i++);
-      if (slope == null) {
-        throw new IllegalStateException("the loss does not depend on parameter " + name);
+  /** Some of the batch's images on a lane of the device. */
+  private final class Shard implements Runnable {
+    final double share;
+    final Parameters slopes; // of the batch's loss by these images
+    final Program program;
+    final Value loss; // of these images
+
+    Shard(Device lane, int index, int from, int count, Parameters slopes) {
+      this.slopes = slopes;
+      share = (double) count / config.batch();
+      Graph graph = new Graph();
+      Map<String, Value> bound = new LinkedHashMap<>();
+      for (ParameterSpec spec : weights.specs()) {
+        bound.put(spec.name(), graph.bind(weights.get(spec.name())));
       }
-      graph.store(slope, gradients.get(name));
+      // what dropout drops of one shard has nothing to do with what it drops of another
+      long seed = config.seed() + index * 0x9E3779B97F4A7C15L;
+      Model.Input input =
+          new Model.Input(
+              graph.bind(rows(images, from, count)),
+              graph.bind(rows(labels, from, count)),
+              config.dtype(),
+              new Model.Training(graph.bind(optimizerStep), seed));
+      loss = model.nats(graph, bound::get, input).mean();
+      List<Value> all = graph.gradients(loss, List.copyOf(bound.values()), (float) share);
+      int i = 0;
+      for (String name : bound.keySet()) {
+        Value slope = all.get(i++);
+        if (slope == null) {
+          throw new IllegalStateException("the loss does not depend on parameter " + name);
+        }
+        graph.store(slope, slopes.get(name));
+      }
+      program = owned.add(graph.compile(lane, loss));
     }
+
+    private static Tensor rows(Tensor all, int from, int count) {
+      int[] dims = all.shape().toArray();
+      long rowBytes = all.spec().sizeBytes() / dims[0];
+      dims[0] = count;
+      return Tensor.view(all.buffer(), from * rowBytes, TensorSpec.of(all.dtype(), dims));
+    }
+
+    @Override
+    public void run() {
+      program.run();
+    }
+
+    /** Nats a dimension of the batch that are these images'. */
+    double nats() {
+      return share * program.tensor(loss).item();
+    }
+  }
+
+  private void applyGradients(Graph graph) {
     Value flat = graph.bind(gradients.flat());
+    for (Shard shard : shards.subList(1, shards.size())) {
+      flat = graph.apply(new Add(), flat, graph.bind(shard.slopes.flat()));
+    }
     graph.apply(
         new Adam(
             config.learningRate(),
@@ -175,7 +233,6 @@ public final class Trainer implements AutoCloseable {
             graph.bind(optimizerStep),
             flat,
             graph.apply(new SquaredNorm(), flat)));
-    return mean;
   }
 
   /**
@@ -190,9 +247,13 @@ public final class Trainer implements AutoCloseable {
     if (model.classes() > 0) {
       labels.write(batchLabels);
     }
-    program.run();
+    Together.run(shards);
+    update.run();
     steps++;
-    double nats = program.tensor(loss).item();
+    double nats = 0;
+    for (Shard shard : shards) {
+      nats += shard.nats();
+    }
     if (!Double.isFinite(nats)) {
       throw new DivergedException(steps, nats);
     }
@@ -236,12 +297,13 @@ public final class Trainer implements AutoCloseable {
 
   /** Launches in one step. */
   public int launches() {
-    return program.launches();
+    return update.launches() + shards.stream().mapToInt(shard -> shard.program.launches()).sum();
   }
 
   /** Bytes that a step's intermediate values share. */
   public long arenaBytes() {
-    return program.arenaBytes();
+    return update.arenaBytes()
+        + shards.stream().mapToLong(shard -> shard.program.arenaBytes()).sum();
   }
 
   /** A step's loss is that of the weights before it: the update itself may have gone astray. */

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
@@ -26,6 +27,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -363,6 +365,29 @@ class TrainerTest {
       }
       assertEquals(bytes, device.allocatedBytes());
       assertTrue(trainer.arenaBytes() > 0 && trainer.launches() > 20);
+    }
+  }
+
+  /** Shards of 4 and 5 images, with their labels, against all 9 on one lane. */
+  @Test
+  void shardsTrainAsTheWholeBatchDoes() {
+    assumeTrue(Runtime.getRuntime().availableProcessors() > 1, "one core has one lane");
+    Dataset plain = data(44);
+    int[] labels = IntStream.range(0, 44).map(i -> i % 3).toArray();
+    byte[] pixels = plain.images(IntStream.range(0, 44).toArray());
+    Dataset data = Dataset.of("stripes", SIZE, SIZE, 1, pixels, labels, 3, List.of("a", "b", "c"));
+    GatedPixelCnn model =
+        new GatedPixelCnn(new GatedPixelCnn.Config(SIZE, SIZE, 1, LEVELS, 3, 8, 2, 3, 3, 8));
+    TrainConfig config = new TrainConfig(9, 1e-3, 0, 1, 0.9, 0.99, 1, 0.9, DType.F32, 5);
+    List<Device> lanes = device.divide(2);
+    try (Trainer whole = new Trainer(lanes.getFirst(), model, config, data);
+        Trainer parted = new Trainer(device, model, config, data)) {
+      assertTrue(parted.launches() > 1.5 * whole.launches(), "it is not parted");
+      for (int i = 0; i < 12; i++) {
+        assertEquals(whole.step(), parted.step(), 1e-5, "step " + i);
+      }
+    } finally {
+      lanes.forEach(Device::close);
     }
   }
 
