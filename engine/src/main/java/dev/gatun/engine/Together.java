@@ -9,9 +9,10 @@ public final class Together {
   private Together() {}
 
   /**
-   * Runs tasks, each on a thread of its own, the first on the caller's; returns when all have
-   * ended. An interrupt does not cut the wait short, since tasks use memory that the caller may
-   * free; it is kept for the caller to see.
+   * Runs tasks, the first on the caller's thread and each other on a virtual one, since what a lane
+   * is given runs on the lane's own thread and is only waited for; returns when all have ended. An
+   * interrupt does not cut the wait short, since tasks use memory that the caller may free; it is
+   * kept for the caller to see.
    *
    * @throws RuntimeException or Error: the failure that came first
    */
@@ -19,7 +20,7 @@ public final class Together {
     AtomicReference<Throwable> failure = new AtomicReference<>();
     List<Thread> others = new ArrayList<>();
     for (Runnable task : tasks.subList(1, tasks.size())) {
-      others.add(Thread.ofPlatform().daemon().start(() -> attempt(task, failure)));
+      others.add(Thread.ofVirtual().start(() -> attempt(task, failure)));
     }
     attempt(tasks.getFirst(), failure);
     joinQuietly(others);

@@ -62,9 +62,9 @@ final class CausalLane implements AutoCloseable {
     width = shape.dim(2);
     colours = shape.dim(3);
     try {
-      image = owned.add(Tensor.allocate(device.parent(), plan.image().spec()));
+      image = owned.add(Tensor.allocate(device, plan.image().spec()));
       imageBytes = device.segment(image);
-      this.labels = owned.add(Tensor.allocate(device.parent(), DType.U8, images));
+      this.labels = owned.add(Tensor.allocate(device, DType.U8, images));
       Map<CausalPlan.Unit, CausalRunner> made = new IdentityHashMap<>();
       device.submit(() -> {
         build(made);

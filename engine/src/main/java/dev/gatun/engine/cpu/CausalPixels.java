@@ -343,8 +343,7 @@ final class CausalPixels {
           matmul.bind(DNNL_ARG_DST_0(), y, out.segment(0).address());
           if (matmul.scratchpadBytes() > 0) {
             Tensor scratch =
-                lane.owned.add(
-                    Tensor.allocate(device.parent(), DType.U8, (int) matmul.scratchpadBytes()));
+                lane.owned.add(Tensor.allocate(device, DType.U8, (int) matmul.scratchpadBytes()));
             matmul.bindScratchpad(scratch.address());
           }
         }

@@ -127,18 +127,18 @@ final class CausalPlace implements AutoCloseable {
         return window.rows;
       }
     }
-    Tensor tensor = own(Tensor.allocate(lane.parent(), type, images, rows, columns, channels));
+    Tensor tensor = own(Tensor.allocate(lane, type, images, rows, columns, channels));
     rowWindows.add(new RowWindow(tensor, lane.segment(tensor)));
     return tensor;
   }
 
   void allocate() {
     if (byRows) {
-      latest = own(Tensor.allocate(lane.parent(), type, images, 1, columns, channels));
+      latest = own(Tensor.allocate(lane, type, images, 1, columns, channels));
     } else if (windows.isEmpty()) {
-      latest = own(Tensor.allocate(lane.parent(), type, images, channels));
+      latest = own(Tensor.allocate(lane, type, images, channels));
     } else {
-      windows.forEach(w -> w.allocate(lane.parent()));
+      windows.forEach(w -> w.allocate(lane));
       return;
     }
     latestSegment = lane.segment(latest);

@@ -61,8 +61,7 @@ final class CausalRows {
           }
           case NormalizePixels op when unit.inputs().getFirst() == lane.plan.image() -> {
             Tensor rowOfImage =
-                lane.owned.add(
-                    Tensor.allocate(device.parent(), DType.U8, images, 1, width, colours));
+                lane.owned.add(Tensor.allocate(device, DType.U8, images, 1, width, colours));
             Launch launch = launch(op, List.of(rowOfImage), out.latest());
             MemorySegment target = device.segment(rowOfImage);
             long bytes = (long) width * colours;
@@ -176,7 +175,7 @@ final class CausalRows {
       Tensor own =
           lane.owned.add(
               Tensor.allocate(
-                  device.parent(),
+                  device,
                   new TensorSpec(
                       Shape.of(taps.size(), w.shape().dim(1), w.shape().dim(2)), DType.F32)));
       long cellBytes = 4L * w.shape().dim(1) * w.shape().dim(2);

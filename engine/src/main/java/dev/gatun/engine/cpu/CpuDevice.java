@@ -10,6 +10,7 @@ import dev.gatun.engine.Graph;
 import dev.gatun.engine.Launch;
 import dev.gatun.engine.Op;
 import dev.gatun.engine.OutOfMemoryException;
+import dev.gatun.engine.Owned;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.UnsupportedOpException;
@@ -82,11 +83,16 @@ public final class CpuDevice extends Device {
    */
   CpuDevice lane(int threads) {
     CpuDevice lane = new CpuDevice(loops, this, threads);
-    lane.submit(() -> {
-      Dnnl.useThreads(threads);
-      return null;
-    });
-    return lane;
+    try {
+      lane.submit(() -> {
+        Dnnl.useThreads(threads);
+        return null;
+      });
+      return lane;
+    } catch (RuntimeException | Error e) {
+      lane.close();
+      throw e;
+    }
   }
 
   @Override
@@ -96,16 +102,17 @@ public final class CpuDevice extends Device {
     if (parent != null || count < 2) {
       return List.of();
     }
+    Owned opened = new Owned();
     List<Device> lanes = new ArrayList<>();
-    for (int i = 0; i < count; i++) {
-      lanes.add(lane(cores / count));
+    try {
+      for (int i = 0; i < count; i++) {
+        lanes.add(opened.add(lane(cores / count)));
+      }
+      return lanes;
+    } catch (RuntimeException | Error e) {
+      opened.close();
+      throw e;
     }
-    return lanes;
-  }
-
-  /** The device whose memory a lane works on; of any other, itself. */
-  CpuDevice parent() {
-    return parent == null ? this : parent;
   }
 
   static String processor() {
@@ -178,7 +185,7 @@ public final class CpuDevice extends Device {
 
   /** The memory of a tensor on this device. */
   MemorySegment segment(Tensor tensor) {
-    if (tensor.device() != this && tensor.device() != parent()) {
+    if (tensor.device() != this && tensor.device() != parent) {
       throw new IllegalArgumentException("tensor " + tensor + " is not on this device");
     }
     return HostMemory.at(tensor.address(), tensor.spec().sizeBytes());
