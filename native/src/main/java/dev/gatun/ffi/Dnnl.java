@@ -61,10 +61,10 @@ public final class Dnnl implements AutoCloseable {
     private static final MethodHandle SET =
         handle("omp_set_num_threads", FunctionDescriptor.ofVoid(ValueLayout.JAVA_INT));
 
+    /** Of the OpenMP that oneDNN uses: a process may hold others, such as PyTorch's. */
     private static MethodHandle handle(String name, FunctionDescriptor type) {
-      library();
-      return Linker.nativeLinker()
-          .downcallHandle(SymbolLookup.loaderLookup().findOrThrow(name), type);
+      SymbolLookup itsOwn = SymbolLookup.libraryLookup(library().file(), Arena.global());
+      return Linker.nativeLinker().downcallHandle(itsOwn.findOrThrow(name), type);
     }
 
     static int get() {

@@ -9,9 +9,16 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.ffi.DnnlPrimitive.ConvGeometry;
 import java.nio.file.Files;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
 class DnnlTest {
+  /** The bindings look their names up in the library that is open. */
+  @BeforeAll
+  static void open() {
+    Dnnl.library();
+  }
+
   @Test
   void theLibraryOpenedIsTheOneOfTheJar() {
     assertTrue(Files.isReadable(Dnnl.library().file()));
