@@ -58,7 +58,7 @@ final class CausalPixels {
       case Conv2dBackwardData conv -> pixelConvolution(unit);
       case NormalizePixels op -> normalize(op, out, groups);
       case Relu op -> map(in, out, channels, (block, n) -> Arithmetic.relu(block.a, n));
-      case Elu op -> map(in, out, channels, (block, n) -> CpuElu.elu(block.a, block.b, n));
+      case Elu op -> map(in, out, channels, device.activations()::elu);
       case ConcatElu op -> {
         CausalPlace x = places.get(in.get(0));
         int half = out.channels / 2;
@@ -68,7 +68,7 @@ final class CausalPixels {
                 0,
                 (first, count, channel, n, block) -> {
                   load(x, row, column, first, count, channel, n, block.a);
-                  CpuElu.both(block.a, block.b, count * n);
+                  device.activations().elus(block, count * n);
                   out.store(block.a, first, count, row, column, channel, n);
                   out.store(block.b, first, count, row, column, half + channel, n);
                 });
@@ -193,9 +193,9 @@ final class CausalPixels {
               load(x, row, column, first, count, a, n, block.a);
               load(x, row, column, first, count, a + each, n, block.b);
               if (op.kind() == Gate.Kind.TANH) {
-                Arithmetic.tanhSigmoid(block, block.a, count * n);
+                device.activations().tanhSigmoid(block, count * n);
               } else {
-                Arithmetic.timesSigmoid(block, block.a, count * n);
+                device.activations().timesSigmoid(block, count * n);
               }
               if (residual != null) {
                 load(residual, row, column, first, count, channel, n, block.b);

@@ -48,6 +48,7 @@ public final class CpuDevice extends Device {
   private final ExecutorService executor;
   private final Workers workers;
   private final Loops loops;
+  private final Activations activations;
   private final CpuDevice parent;
   private final Scratchpad scratchpad = new Scratchpad(this);
   private final Profile profile = Boolean.getBoolean("gatun.profile") ? new Profile() : null;
@@ -67,6 +68,7 @@ public final class CpuDevice extends Device {
   /** A device on another's memory, or with memory of its own where there is no other. */
   private CpuDevice(Loops loops, CpuDevice parent, int threads) {
     this.loops = loops;
+    activations = new Activations(loops);
     this.parent = parent;
     dnnl = new Dnnl();
     workers = new Workers(threads - 1);
@@ -469,6 +471,10 @@ public final class CpuDevice extends Device {
 
   Loops loops() {
     return loops;
+  }
+
+  Activations activations() {
+    return activations;
   }
 
   Workers workers() {

@@ -84,9 +84,9 @@ final class CpuElementwise {
       long at = (long) row * gates.channels + channel;
       gates.load(x, row, rows, channel, n, block);
       if (op.kind() == Gate.Kind.TANH) {
-        Arithmetic.tanhSigmoid(block, block.a, all);
+        d.activations().tanhSigmoid(block, all);
       } else {
-        Arithmetic.timesSigmoid(block, block.a, all);
+        d.activations().timesSigmoid(block, all);
       }
       if (residual != null) {
         d.loops().load(gates.type, residual, at, block.b, 0, all);
@@ -107,9 +107,9 @@ final class CpuElementwise {
       gates.load(x, row, rows, channel, n, block);
       d.loops().load(gates.type, dy, (long) row * gates.channels + channel, block.e, 0, all);
       if (op.kind() == Gate.Kind.TANH) {
-        Arithmetic.tanhSigmoidBackward(block, all);
+        d.activations().tanhSigmoidBackward(block, all);
       } else {
-        Arithmetic.timesSigmoidBackward(block, all);
+        d.activations().timesSigmoidBackward(block, all);
       }
       long stride = 2L * gates.channels;
       long first = stride * row + channel;

@@ -7,9 +7,11 @@ import java.lang.foreign.MemorySegment;
 import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
- * The loops that C2 does not vectorize by itself: bf16 conversion, exponentials and reductions. Two
- * forms side by side: {@link ScalarLoops}, and {@link VectorLoops} where the module
- * jdk.incubator.vector is present. What it does vectorize is in {@link Arithmetic}.
+ * The loops that C2 does not vectorize by itself: bf16 conversion, exponentials, reductions and
+ * what has bounds, since {@code min} and {@code max} as Java defines them take six instructions.
+ * Two forms side by side: {@link ScalarLoops}, and {@link VectorLoops} where the module
+ * jdk.incubator.vector is present. What it does vectorize is in {@link Arithmetic} and {@link
+ * Activations}.
  */
 interface Loops {
   /** One line for people. */
@@ -50,6 +52,35 @@ interface Loops {
   /** x = exp(x - shift) * scale, in place. */
   void exp(float[] x, int at, int n, float shift, float scale);
 
+  // tanh(x) = x P(x^2) / Q(x^2) on [-7.9, 7.9], beyond which tanh is 1 in f32: the coefficients of
+  // Eigen's fast tanh, within 5 ulp
+  float BOUND = 7.90531110763549805f;
+  float P6 = -2.76076847742355e-16f;
+  float P5 = 2.00018790482477e-13f;
+  float P4 = -8.60467152213735e-11f;
+  float P3 = 5.12229709037114e-08f;
+  float P2 = 1.48572235717979e-05f;
+  float P1 = 6.37261928875436e-04f;
+  float P0 = 4.89352455891786e-03f;
+  float Q3 = 1.19825839466702e-06f;
+  float Q2 = 1.18534705686654e-04f;
+  float Q1 = 2.26843463243900e-03f;
+  float Q0 = 4.89352518554385e-03f;
+
+  // Of arrays of a Blocks, beyond whose n elements these may write:
+
+  /** a = tanh(a) and b = sigmoid(b) = (1 + tanh(b/2)) / 2, in place. */
+  void tanhAndSigmoid(float[] a, float[] b, int n);
+
+  /** x = sigmoid(x), in place. */
+  void sigmoid(float[] x, int n);
+
+  /**
+   * q = exp(-|x|) - 1 = 2 tanh(h) / (1 - tanh(h)) with h = -|x| / 2, which is not positive: nothing
+   * cancels, not even near 0.
+   */
+  void expm1(float[] x, float[] q, int n);
+
   /** The sum of squares, in f64. */
   double squaredNorm(float[] x, int at, int n);
 
@@ -59,6 +90,7 @@ interface Loops {
    */
   default void warmUp() {
     float[] x = new float[256];
+    float[] y = new float[256];
     try (Arena arena = Arena.ofConfined()) {
       // the same kind of segment that tensors have, or the compiled code would be thrown away
       MemorySegment s = HostMemory.at(arena.allocate(1024, 64).address(), 1024);
@@ -75,6 +107,9 @@ interface Loops {
         expSum(x, 0, 256, max(x, 0, 256));
         exp(x, 0, 256, 0, 0);
         squaredNorm(x, 0, 256);
+        tanhAndSigmoid(x, y, 256);
+        sigmoid(x, 256);
+        expm1(x, y, 256);
       }
     }
   }

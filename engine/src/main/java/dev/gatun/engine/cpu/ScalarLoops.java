@@ -120,4 +120,54 @@ final class ScalarLoops implements Loops {
     }
     return sum;
   }
+
+  /** x = tanh(scale * x). */
+  private static void tanh(float[] x, float scale, int n) {
+    for (int i = 0; i < n; i++) {
+      float c = Math.max(-BOUND, Math.min(BOUND, x[i] * scale));
+      float s = c * c;
+      float p = Math.fma(s, P6, P5);
+      p = Math.fma(p, s, P4);
+      p = Math.fma(p, s, P3);
+      p = Math.fma(p, s, P2);
+      p = Math.fma(p, s, P1);
+      p = Math.fma(p, s, P0);
+      float q = Math.fma(s, Q3, Q2);
+      q = Math.fma(q, s, Q1);
+      x[i] = p * c / Math.fma(q, s, Q0);
+    }
+  }
+
+  @Override
+  public void tanhAndSigmoid(float[] a, float[] b, int n) {
+    tanh(a, 1, n);
+    sigmoid(b, n);
+  }
+
+  @Override
+  public void sigmoid(float[] x, int n) {
+    tanh(x, 0.5f, n);
+    for (int i = 0; i < n; i++) {
+      x[i] = 0.5f + 0.5f * x[i];
+    }
+  }
+
+  @Override
+  public void expm1(float[] x, float[] q, int n) {
+    for (int i = 0; i < n; i++) {
+      float h = Math.max(-BOUND, -0.5f * Math.abs(x[i]));
+      float s = h * h;
+      float p = Math.fma(s, P6, P5);
+      p = Math.fma(p, s, P4);
+      p = Math.fma(p, s, P3);
+      p = Math.fma(p, s, P2);
+      p = Math.fma(p, s, P1);
+      p = Math.fma(p, s, P0);
+      p = p * h;
+      float d = Math.fma(s, Q3, Q2);
+      d = Math.fma(d, s, Q1);
+      d = Math.fma(d, s, Q0);
+      q[i] = Math.max(-1, 2 * p / (d - p));
+    }
+  }
 }

@@ -90,36 +90,48 @@ final class VectorLoops implements Loops {
   @Override
   public void loadRows(
       DType type, MemorySegment source, long from, long stride, float[] target, int rows, int n) {
-    int whole = n - n % L;
-    if (type == DType.F32) {
-      loadRowsF32(source, from, stride, target, rows, n, whole);
-    } else {
-      loadRowsBf16(source, from, stride, target, rows, n, whole);
-    }
-    if (whole < n) {
+    if (n % L != 0) {
       for (int r = 0; r < rows; r++) {
-        SCALAR.load(type, source, from + r * stride + whole, target, r * n + whole, n - whole);
+        load(type, source, from + r * stride, target, r * n, n);
       }
+    } else if (type == DType.F32) {
+      loadRowsF32(source, from, stride, target, rows, n);
+    } else {
+      loadRowsBf16(source, from, stride, target, rows, n);
     }
   }
 
-  // a method for each dtype: in one with both loops the branch that has not been taken yet is
-  // compiled to a trap, and a program in the other dtype starts in the interpreter
+  // one loop and not one in another: of a few vectors a row C2 makes mostly its loops before and
+  // after the unrolled one. And a method for each dtype: in one with both loops the branch that has
+  // not been taken yet is compiled to a trap, and a program in the other dtype starts in the
+  // interpreter
 
   private static void loadRowsF32(
-      MemorySegment source, long from, long stride, float[] target, int rows, int n, int whole) {
-    for (int r = 0; r < rows; r++) {
-      for (int i = 0; i < whole; i += L) {
-        f32(source, from + r * stride + i).intoArray(target, r * n + i);
+      MemorySegment source, long from, long stride, float[] target, int rows, int n) {
+    long at = from;
+    int left = n;
+    for (int i = 0; i < rows * n; i += L) {
+      f32(source, at).intoArray(target, i);
+      at += L;
+      left -= L;
+      if (left == 0) {
+        left = n;
+        at += stride - n;
       }
     }
   }
 
   private static void loadRowsBf16(
-      MemorySegment source, long from, long stride, float[] target, int rows, int n, int whole) {
-    for (int r = 0; r < rows; r++) {
-      for (int i = 0; i < whole; i += L) {
-        bf16(source, from + r * stride + i).intoArray(target, r * n + i);
+      MemorySegment source, long from, long stride, float[] target, int rows, int n) {
+    long at = from;
+    int left = n;
+    for (int i = 0; i < rows * n; i += L) {
+      bf16(source, at).intoArray(target, i);
+      at += L;
+      left -= L;
+      if (left == 0) {
+        left = n;
+        at += stride - n;
       }
     }
   }
@@ -127,33 +139,26 @@ final class VectorLoops implements Loops {
   @Override
   public void storeRows(
       DType type, float[] source, MemorySegment target, long to, long stride, int rows, int n) {
-    int whole = n - n % L;
-    if (type == DType.F32) {
-      storeRowsF32(source, target, to, stride, rows, n, whole);
-    } else {
-      storeRowsBf16(source, target, to, stride, rows, n, whole);
+    if (type == DType.BF16 && n % L == 0) {
+      storeRowsBf16(source, target, to, stride, rows, n);
+      return;
     }
-    if (whole < n) {
-      for (int r = 0; r < rows; r++) {
-        SCALAR.store(type, source, r * n + whole, target, to + r * stride + whole, n - whole);
-      }
-    }
-  }
-
-  private static void storeRowsF32(
-      float[] source, MemorySegment target, long to, long stride, int rows, int n, int whole) {
     for (int r = 0; r < rows; r++) {
-      for (int i = 0; i < whole; i += L) {
-        f32(FloatVector.fromArray(F, source, r * n + i), target, to + r * stride + i);
-      }
+      store(type, source, r * n, target, to + r * stride, n);
     }
   }
 
   private static void storeRowsBf16(
-      float[] source, MemorySegment target, long to, long stride, int rows, int n, int whole) {
-    for (int r = 0; r < rows; r++) {
-      for (int i = 0; i < whole; i += L) {
-        bf16(FloatVector.fromArray(F, source, r * n + i), target, to + r * stride + i);
+      float[] source, MemorySegment target, long to, long stride, int rows, int n) {
+    long at = to;
+    int left = n;
+    for (int i = 0; i < rows * n; i += L) {
+      bf16(FloatVector.fromArray(F, source, i), target, at);
+      at += L;
+      left -= L;
+      if (left == 0) {
+        left = n;
+        at += stride - n;
       }
     }
   }
@@ -310,5 +315,70 @@ final class VectorLoops implements Loops {
       total += lanes[lane];
     }
     return total;
+  }
+
+  // below, calls of the Vector API alone: those C2 inlines whatever the size of what it compiles,
+  // methods of ours only up to a limit, and beyond it would allocate a box for every vector
+
+  private static final FloatVector VP5 = FloatVector.broadcast(F, P5);
+  private static final FloatVector VP4 = FloatVector.broadcast(F, P4);
+  private static final FloatVector VP3 = FloatVector.broadcast(F, P3);
+  private static final FloatVector VP2 = FloatVector.broadcast(F, P2);
+  private static final FloatVector VP1 = FloatVector.broadcast(F, P1);
+  private static final FloatVector VP0 = FloatVector.broadcast(F, P0);
+  private static final FloatVector VQ2 = FloatVector.broadcast(F, Q2);
+  private static final FloatVector VQ1 = FloatVector.broadcast(F, Q1);
+  private static final FloatVector VQ0 = FloatVector.broadcast(F, Q0);
+  private static final FloatVector ONE = FloatVector.broadcast(F, 1);
+
+  @Override
+  public void tanhAndSigmoid(float[] a, float[] b, int n) {
+    for (int i = 0; i < n; i += L) {
+      FloatVector x = FloatVector.fromArray(F, a, i);
+      x = x.blend(BOUND, x.compare(VectorOperators.GT, BOUND));
+      x = x.blend(-BOUND, x.compare(VectorOperators.LT, -BOUND));
+      FloatVector s = x.mul(x);
+      FloatVector p = s.mul(P6).add(VP5);
+      p = p.fma(s, VP4).fma(s, VP3).fma(s, VP2).fma(s, VP1).fma(s, VP0).mul(x);
+      FloatVector q = s.mul(Q3).add(VQ2).fma(s, VQ1).fma(s, VQ0);
+      FloatVector y = FloatVector.fromArray(F, b, i).mul(0.5f);
+      y = y.blend(BOUND, y.compare(VectorOperators.GT, BOUND));
+      y = y.blend(-BOUND, y.compare(VectorOperators.LT, -BOUND));
+      FloatVector t = y.mul(y);
+      FloatVector u = t.mul(P6).add(VP5);
+      u = u.fma(t, VP4).fma(t, VP3).fma(t, VP2).fma(t, VP1).fma(t, VP0).mul(y);
+      FloatVector v = t.mul(Q3).add(VQ2).fma(t, VQ1).fma(t, VQ0);
+      FloatVector r = ONE.div(q.mul(v));
+      p.mul(v).mul(r).intoArray(a, i);
+      u.add(v).mul(0.5f).mul(q).mul(r).intoArray(b, i);
+    }
+  }
+
+  @Override
+  public void sigmoid(float[] x, int n) {
+    for (int i = 0; i < n; i += L) {
+      FloatVector y = FloatVector.fromArray(F, x, i).mul(0.5f);
+      y = y.blend(BOUND, y.compare(VectorOperators.GT, BOUND));
+      y = y.blend(-BOUND, y.compare(VectorOperators.LT, -BOUND));
+      FloatVector t = y.mul(y);
+      FloatVector u = t.mul(P6).add(VP5);
+      u = u.fma(t, VP4).fma(t, VP3).fma(t, VP2).fma(t, VP1).fma(t, VP0).mul(y);
+      FloatVector v = t.mul(Q3).add(VQ2).fma(t, VQ1).fma(t, VQ0);
+      u.add(v).mul(0.5f).div(v).intoArray(x, i);
+    }
+  }
+
+  @Override
+  public void expm1(float[] x, float[] q, int n) {
+    for (int i = 0; i < n; i += L) {
+      FloatVector h = FloatVector.fromArray(F, x, i).abs().mul(-0.5f);
+      h = h.blend(-BOUND, h.compare(VectorOperators.LT, -BOUND));
+      FloatVector s = h.mul(h);
+      FloatVector a = s.mul(P6).add(VP5);
+      a = a.fma(s, VP4).fma(s, VP3).fma(s, VP2).fma(s, VP1).fma(s, VP0).mul(h);
+      FloatVector b = s.mul(Q3).add(VQ2).fma(s, VQ1).fma(s, VQ0);
+      FloatVector y = a.add(a).div(b.sub(a));
+      y.blend(-1, y.compare(VectorOperators.LT, -1)).intoArray(q, i);
+    }
   }
 }

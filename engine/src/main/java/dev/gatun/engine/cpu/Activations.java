@@ -1,0 +1,103 @@
+package dev.gatun.engine.cpu;
+
+/**
+ * Activation functions on the arrays of a {@link Blocks}, their first n elements; what lies beyond
+ * them may be overwritten. The loops here have no branches and no calls, so that C2 turns them into
+ * vector code; what it would make little of is in {@link Loops}.
+ */
+final class Activations {
+  private final Loops loops;
+
+  Activations(Loops loops) {
+    this.loops = loops;
+  }
+
+  /** a = tanh(a) sigmoid(b). */
+  void tanhSigmoid(Blocks block, int n) {
+    loops.tanhAndSigmoid(block.a, block.b, n);
+    multiply(block.a, block.b, n);
+  }
+
+  /** a = a sigmoid(b). */
+  void timesSigmoid(Blocks block, int n) {
+    loops.sigmoid(block.b, n);
+    multiply(block.a, block.b, n);
+  }
+
+  private static void multiply(float[] a, float[] b, int n) {
+    for (int i = 0; i < n; i++) {
+      a[i] *= b[i];
+    }
+  }
+
+  /** Overwrites a and b with the gradients of tanh(a) sigmoid(b); that of the result is in e. */
+  void tanhSigmoidBackward(Blocks block, int n) {
+    loops.tanhAndSigmoid(block.a, block.b, n);
+    tanhSigmoidBackward(block.a, block.b, block.e, n);
+  }
+
+  private static void tanhSigmoidBackward(float[] tanh, float[] sigmoid, float[] dy, int n) {
+    for (int i = 0; i < n; i++) {
+      float slope = dy[i] * sigmoid[i];
+      float t = tanh[i];
+      tanh[i] = slope * (1 - t * t);
+      sigmoid[i] = slope * t * (1 - sigmoid[i]);
+    }
+  }
+
+  /** Overwrites a and b with the gradients of a sigmoid(b); that of the result is in e. */
+  void timesSigmoidBackward(Blocks block, int n) {
+    loops.sigmoid(block.b, n);
+    timesSigmoidBackward(block.a, block.b, block.e, n);
+  }
+
+  private static void timesSigmoidBackward(float[] a, float[] sigmoid, float[] dy, int n) {
+    for (int i = 0; i < n; i++) {
+      float slope = dy[i] * sigmoid[i];
+      sigmoid[i] = slope * a[i] * (1 - sigmoid[i]);
+      a[i] = slope;
+    }
+  }
+
+  // x <= exp(x) - 1 everywhere, so elu(x) is the greater of x and exp(-|x|) - 1
+
+  /** a = elu(a). */
+  void elu(Blocks block, int n) {
+    loops.expm1(block.a, block.b, n);
+    elu(block.a, block.b, n);
+  }
+
+  private static void elu(float[] x, float[] q, int n) {
+    for (int i = 0; i < n; i++) {
+      x[i] = Math.max(x[i], q[i]);
+    }
+  }
+
+  /** a = elu(a) and b = elu(-a). */
+  void elus(Blocks block, int n) {
+    loops.expm1(block.a, block.b, n);
+    elus(block.a, block.b, n);
+  }
+
+  private static void elus(float[] x, float[] q, int n) {
+    for (int i = 0; i < n; i++) {
+      float own = q[i];
+      q[i] = Math.max(-x[i], own);
+      x[i] = Math.max(x[i], own);
+    }
+  }
+
+  /** a = c elu'(a) - d elu'(-a): the gradient of both; those of the results are in c and d. */
+  void elusBackward(Blocks block, int n) {
+    loops.expm1(block.a, block.b, n);
+    elusBackward(block.a, block.b, block.c, block.d, n);
+  }
+
+  private static void elusBackward(float[] x, float[] q, float[] dy, float[] ofNegated, int n) {
+    for (int i = 0; i < n; i++) {
+      float up = 1 + Math.min(Math.max(x[i], q[i]), 0);
+      float down = 1 + Math.min(Math.max(-x[i], q[i]), 0);
+      x[i] = dy[i] * up - ofNegated[i] * down;
+    }
+  }
+}
