@@ -59,45 +59,25 @@ final class Activations {
     }
   }
 
-  // x <= exp(x) - 1 everywhere, so elu(x) is the greater of x and exp(-|x|) - 1
-
   /** a = elu(a). */
   void elu(Blocks block, int n) {
-    loops.expm1(block.a, block.b, n);
-    elu(block.a, block.b, n);
-  }
-
-  private static void elu(float[] x, float[] q, int n) {
-    for (int i = 0; i < n; i++) {
-      x[i] = Math.max(x[i], q[i]);
-    }
+    elus(block, n);
   }
 
   /** a = elu(a) and b = elu(-a). */
   void elus(Blocks block, int n) {
-    loops.expm1(block.a, block.b, n);
-    elus(block.a, block.b, n);
-  }
-
-  private static void elus(float[] x, float[] q, int n) {
-    for (int i = 0; i < n; i++) {
-      float own = q[i];
-      q[i] = Math.max(-x[i], own);
-      x[i] = Math.max(x[i], own);
-    }
+    loops.elus(block.a, block.b, n);
   }
 
   /** a = c elu'(a) - d elu'(-a): the gradient of both; those of the results are in c and d. */
   void elusBackward(Blocks block, int n) {
-    loops.expm1(block.a, block.b, n);
+    loops.elus(block.a, block.b, n);
     elusBackward(block.a, block.b, block.c, block.d, n);
   }
 
-  private static void elusBackward(float[] x, float[] q, float[] dy, float[] ofNegated, int n) {
+  private static void elusBackward(float[] a, float[] b, float[] dy, float[] ofNegated, int n) {
     for (int i = 0; i < n; i++) {
-      float up = 1 + Math.min(Math.max(x[i], q[i]), 0);
-      float down = 1 + Math.min(Math.max(-x[i], q[i]), 0);
-      x[i] = dy[i] * up - ofNegated[i] * down;
+      a[i] = dy[i] * (1 + Math.min(a[i], 0)) - ofNegated[i] * (1 + Math.min(b[i], 0));
     }
   }
 }

@@ -76,10 +76,11 @@ interface Loops {
   void sigmoid(float[] x, int n);
 
   /**
-   * q = exp(-|x|) - 1 = 2 tanh(h) / (1 - tanh(h)) with h = -|x| / 2, which is not positive: nothing
-   * cancels, not even near 0.
+   * a = elu(a) and b = elu(-a). Since y <= exp(y) - 1 everywhere, elu of x or -x is the greater of
+   * it and exp(-|x|) - 1 = 2 tanh(h) / (1 - tanh(h)) with h = -|x| / 2, which is not positive:
+   * nothing cancels, not even near 0.
    */
-  void expm1(float[] x, float[] q, int n);
+  void elus(float[] a, float[] b, int n);
 
   /** The sum of squares, in f64. */
   double squaredNorm(float[] x, int at, int n);
@@ -109,7 +110,7 @@ interface Loops {
         squaredNorm(x, 0, 256);
         tanhAndSigmoid(x, y, 256);
         sigmoid(x, 256);
-        expm1(x, y, 256);
+        elus(x, y, 256);
       }
     }
   }

@@ -152,8 +152,8 @@ final class ScalarLoops implements Loops {
     }
   }
 
-  @Override
-  public void expm1(float[] x, float[] q, int n) {
+  /** q = exp(-|x|) - 1. */
+  private static void expm1(float[] x, float[] q, int n) {
     for (int i = 0; i < n; i++) {
       float h = Math.max(-BOUND, -0.5f * Math.abs(x[i]));
       float s = h * h;
@@ -168,6 +168,16 @@ final class ScalarLoops implements Loops {
       d = Math.fma(d, s, Q1);
       d = Math.fma(d, s, Q0);
       q[i] = Math.max(-1, 2 * p / (d - p));
+    }
+  }
+
+  @Override
+  public void elus(float[] a, float[] b, int n) {
+    expm1(a, b, n);
+    for (int i = 0; i < n; i++) {
+      float q = b[i];
+      b[i] = Math.max(-a[i], q);
+      a[i] = Math.max(a[i], q);
     }
   }
 }

@@ -369,16 +369,20 @@ final class VectorLoops implements Loops {
   }
 
   @Override
-  public void expm1(float[] x, float[] q, int n) {
+  public void elus(float[] a, float[] b, int n) {
     for (int i = 0; i < n; i += L) {
-      FloatVector h = FloatVector.fromArray(F, x, i).abs().mul(-0.5f);
+      FloatVector x = FloatVector.fromArray(F, a, i);
+      FloatVector h = x.abs().mul(-0.5f);
       h = h.blend(-BOUND, h.compare(VectorOperators.LT, -BOUND));
       FloatVector s = h.mul(h);
-      FloatVector a = s.mul(P6).add(VP5);
-      a = a.fma(s, VP4).fma(s, VP3).fma(s, VP2).fma(s, VP1).fma(s, VP0).mul(h);
-      FloatVector b = s.mul(Q3).add(VQ2).fma(s, VQ1).fma(s, VQ0);
-      FloatVector y = a.add(a).div(b.sub(a));
-      y.blend(-1, y.compare(VectorOperators.LT, -1)).intoArray(q, i);
+      FloatVector p = s.mul(P6).add(VP5);
+      p = p.fma(s, VP4).fma(s, VP3).fma(s, VP2).fma(s, VP1).fma(s, VP0).mul(h);
+      FloatVector q = s.mul(Q3).add(VQ2).fma(s, VQ1).fma(s, VQ0);
+      FloatVector y = p.add(p).div(q.sub(p));
+      y = y.blend(-1, y.compare(VectorOperators.LT, -1));
+      y.blend(x, x.compare(VectorOperators.GT, y)).intoArray(a, i);
+      x = x.neg();
+      y.blend(x, x.compare(VectorOperators.GT, y)).intoArray(b, i);
     }
   }
 }
