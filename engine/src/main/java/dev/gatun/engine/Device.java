@@ -119,6 +119,11 @@ public abstract class Device implements AutoCloseable {
     return List.of();
   }
 
+  /** Whether this device's ops may use a tensor: its own, and for a lane those that it works on. */
+  protected boolean holds(Tensor tensor) {
+    return tensor.device() == this;
+  }
+
   /** Copies host memory into a buffer; done when it returns. */
   public abstract void upload(MemorySegment source, Buffer target, long targetOffsetBytes);
 
@@ -171,7 +176,7 @@ public abstract class Device implements AutoCloseable {
       }
     }
     for (Tensor tensor : all) {
-      if (tensor.device() != this) {
+      if (!holds(tensor)) {
         throw new IllegalArgumentException(
             op.name() + ": tensor " + tensor + " is not on this device, " + name());
       }

@@ -7,25 +7,11 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.lang.foreign.MemorySegment;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
-class TensorTest {
-  private Device device;
-
-  @BeforeEach
-  void open() {
-    device = Devices.open("cpu");
-  }
-
-  @AfterEach
-  void close() {
-    device.close();
-  }
-
+class TensorTest extends WithDevice {
   @ParameterizedTest
   @EnumSource(DType.class)
   void memoryStartsAsZerosAndKeepsWhatIsWritten(DType type) {

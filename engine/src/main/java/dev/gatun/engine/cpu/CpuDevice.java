@@ -185,9 +185,14 @@ public final class CpuDevice extends Device {
     }
   }
 
+  @Override
+  protected boolean holds(Tensor tensor) {
+    return super.holds(tensor) || tensor.device() == parent;
+  }
+
   /** The memory of a tensor on this device. */
   MemorySegment segment(Tensor tensor) {
-    if (tensor.device() != this && tensor.device() != parent) {
+    if (!holds(tensor)) {
       throw new IllegalArgumentException("tensor " + tensor + " is not on this device");
     }
     return HostMemory.at(tensor.address(), tensor.spec().sizeBytes());

@@ -6,9 +6,8 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.gatun.engine.Device;
-import dev.gatun.engine.Devices;
 import dev.gatun.engine.Shape;
+import dev.gatun.engine.WithDevice;
 import dev.gatun.engine.io.FormatException;
 import dev.gatun.engine.io.Safetensors;
 import dev.gatun.engine.io.SafetensorsFile;
@@ -17,12 +16,10 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-class ParametersTest {
+class ParametersTest extends WithDevice {
   private static final List<ParameterSpec> SPECS =
       List.of(
           ParameterSpec.weights("a.weight", 9, 16, 32, 2),
@@ -31,18 +28,6 @@ class ParametersTest {
           new ParameterSpec("scale", Shape.of(2), new ParameterSpec.Init.Constant(1.5f)));
 
   @TempDir Path folder;
-  private Device device;
-
-  @BeforeEach
-  void open() {
-    device = Devices.open("cpu");
-  }
-
-  @AfterEach
-  void close() {
-    device.close();
-    assertEquals(0, device.allocatedBytes());
-  }
 
   private Parameters initialized(List<ParameterSpec> specs, long seed) {
     Parameters parameters = new Parameters(device, specs);

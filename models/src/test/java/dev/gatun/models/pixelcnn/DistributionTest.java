@@ -5,12 +5,11 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.engine.DType;
-import dev.gatun.engine.Device;
-import dev.gatun.engine.Devices;
 import dev.gatun.engine.Graph;
 import dev.gatun.engine.GraphReference;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.Value;
+import dev.gatun.engine.WithDevice;
 import dev.gatun.engine.data.Dataset;
 import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.Model;
@@ -20,27 +19,12 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** The likelihood as a whole: a distribution over images, and the one that the ops describe. */
-class DistributionTest {
-  private Device device;
-
-  @BeforeEach
-  void open() {
-    device = Devices.open("cpu");
-  }
-
-  @AfterEach
-  void close() {
-    device.close();
-    assertEquals(0, device.allocatedBytes());
-  }
-
+class DistributionTest extends WithDevice {
   private static Stream<Arguments> enumerable() {
     return Stream.of(Kind.values())
         .flatMap(kind ->

@@ -4,29 +4,13 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.gatun.engine.Device;
-import dev.gatun.engine.Devices;
+import dev.gatun.engine.WithDevice;
 import dev.gatun.engine.train.Parameters;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-class GatedPixelCnnTest {
-  private Device device;
-
-  @BeforeEach
-  void open() {
-    device = Devices.open("cpu");
-  }
-
-  @AfterEach
-  void close() {
-    device.close();
-    assertEquals(0, device.allocatedBytes());
-  }
-
+class GatedPixelCnnTest extends WithDevice {
   /** The paper's two stacks in plain loops, f64, one image: nothing shared but the weights. */
   private static final class Plain {
     final GatedPixelCnn.Config k;

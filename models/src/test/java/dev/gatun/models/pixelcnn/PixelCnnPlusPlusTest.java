@@ -7,13 +7,12 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.engine.DType;
-import dev.gatun.engine.Device;
-import dev.gatun.engine.Devices;
 import dev.gatun.engine.Graph;
 import dev.gatun.engine.GraphReference;
 import dev.gatun.engine.Program;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.Value;
+import dev.gatun.engine.WithDevice;
 import dev.gatun.engine.data.Dataset;
 import dev.gatun.engine.op.Dropout;
 import dev.gatun.engine.op.Shift;
@@ -29,28 +28,14 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-class PixelCnnPlusPlusTest {
+class PixelCnnPlusPlusTest extends WithDevice {
   @TempDir Path folder;
-  private Device device;
-
-  @BeforeEach
-  void open() {
-    device = Devices.open("cpu");
-  }
-
-  @AfterEach
-  void close() {
-    device.close();
-    assertEquals(0, device.allocatedBytes());
-  }
 
   /**
    * In the initialized network as a whole: a layer set by what the layers before it had computed

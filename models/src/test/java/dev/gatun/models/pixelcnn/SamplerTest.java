@@ -15,6 +15,7 @@ import dev.gatun.engine.GraphReference;
 import dev.gatun.engine.Philox;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.Value;
+import dev.gatun.engine.WithDevice;
 import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.Model;
 import dev.gatun.models.Models;
@@ -29,31 +30,16 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Assumptions;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
-class SamplerTest {
+class SamplerTest extends WithDevice {
   private static final int H = 5;
   private static final int W = 3;
   private static final int K = 8;
-
-  private Device device;
-
-  @BeforeEach
-  void open() {
-    device = Devices.open("cpu");
-  }
-
-  @AfterEach
-  void close() {
-    device.close();
-    assertEquals(0, device.allocatedBytes());
-  }
 
   /** Both samplers of a net with the same weights. */
   private final class Pair implements AutoCloseable {

@@ -9,13 +9,15 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
-import dev.gatun.engine.Devices;
+import dev.gatun.engine.WithDevice;
 import dev.gatun.engine.data.Dataset;
 import dev.gatun.engine.io.FormatException;
 import dev.gatun.engine.io.Safetensors;
 import dev.gatun.engine.io.SafetensorsEntry;
 import dev.gatun.engine.io.SafetensorsFile;
 import dev.gatun.engine.train.Parameters;
+import dev.gatun.models.Model;
+import dev.gatun.models.Models;
 import dev.gatun.models.pixelcnn.GatedPixelCnn;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
@@ -28,30 +30,16 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.stream.IntStream;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-class TrainerTest {
+class TrainerTest extends WithDevice {
   private static final int SIZE = 6;
   private static final int LEVELS = 4;
 
   @TempDir Path folder;
-  private Device device;
-
-  @BeforeEach
-  void open() {
-    device = Devices.open("cpu");
-  }
-
-  @AfterEach
-  void close() {
-    device.close();
-    assertEquals(0, device.allocatedBytes(), "a trainer left memory behind");
-  }
 
   private static GatedPixelCnn model(int filters, int layers) {
     return new GatedPixelCnn(
@@ -389,6 +377,33 @@ class TrainerTest {
     } finally {
       lanes.forEach(Device::close);
     }
+  }
+
+  /** On images that are all the same, where nothing but what is dropped tells shards apart. */
+  @ParameterizedTest
+  @ValueSource(doubles = {0, 0.5})
+  void shardsDropEachTheirOwn(double dropout) {
+    assumeTrue(Runtime.getRuntime().availableProcessors() > 1, "one core has one lane");
+    Dataset same = Dataset.of("same", 8, 8, 1, new byte[8 * 64], null, 0, List.of());
+    Model.ImageShape shape = new Model.ImageShape(8, 8, 1);
+    List<Device> lanes = device.divide(2);
+    double[] losses = new double[2];
+    try {
+      for (int i = 0; i < 2; i++) {
+        Map<String, String> keys = Map.of("dropout", "" + dropout, "batch", i == 0 ? "8" : "4");
+        Models.Setup setup =
+            Models.setup("pixelcnn++", Models.Preset.TINY, shape, 0, DType.F32, 1, keys);
+        try (Trainer trainer =
+            new Trainer(
+                i == 0 ? device : lanes.getFirst(), setup.model(), setup.training(), same)) {
+          losses[i] = trainer.step();
+        }
+      }
+    } finally {
+      lanes.forEach(Device::close);
+    }
+    // were both shards' masks those of the four images alone, so would be the loss
+    assertEquals(dropout == 0, Math.abs(losses[0] - losses[1]) < 1e-5, losses[0] + " " + losses[1]);
   }
 
   /** Every image is seen once an epoch: with a rate of almost 0 each epoch has the same mean. */

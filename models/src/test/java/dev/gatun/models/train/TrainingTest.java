@@ -4,38 +4,24 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.engine.DType;
-import dev.gatun.engine.Device;
-import dev.gatun.engine.Devices;
+import dev.gatun.engine.WithDevice;
 import dev.gatun.engine.data.Dataset;
 import dev.gatun.models.Model.ImageShape;
 import dev.gatun.models.Models;
 import dev.gatun.models.Models.Preset;
+import java.lang.annotation.Retention;
+import java.lang.annotation.RetentionPolicy;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Assumptions;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Every model learns: as its preset has it, from labels, and in bf16 as well as in f32. */
-class TrainingTest {
-  private Device device;
-
-  @BeforeEach
-  void open() {
-    device = Devices.open("cpu");
-  }
-
-  @AfterEach
-  void close() {
-    device.close();
-    assertEquals(0, device.allocatedBytes());
-  }
-
+class TrainingTest extends WithDevice {
   /** Smooth images: a wave of some direction and phase for each colour, with a little noise. */
   private static Dataset waves(int side, int channels, int count) {
     Random random = new Random(2);
@@ -88,6 +74,8 @@ class TrainingTest {
     }
   }
 
+  /** A test of each model on grey and on coloured images. */
+  @Retention(RetentionPolicy.RUNTIME)
   @ParameterizedTest
   @CsvSource({
     "pixelcnn,1",
@@ -97,6 +85,9 @@ class TrainingTest {
     "pixelcnn++,1",
     "pixelcnn++,3"
   })
+  private @interface EachModel {}
+
+  @EachModel
   void theTinyPresetLearns(String name, int channels) {
     Dataset data = waves(8, channels, 64);
     double before = trained(name, data, 0, DType.F32, 0, Map.of());
@@ -105,15 +96,7 @@ class TrainingTest {
     assertTrue(after < before - 0.2, before + " to " + after + " bits/dim");
   }
 
-  @ParameterizedTest
-  @CsvSource({
-    "pixelcnn,1",
-    "pixelcnn,3",
-    "gated-pixelcnn,1",
-    "gated-pixelcnn,3",
-    "pixelcnn++,1",
-    "pixelcnn++,3"
-  })
+  @EachModel
   void labelsHelp(String name, int channels) {
     Dataset data = shades(channels, 64);
     Map<String, String> keys = Map.of("learningRate", "0.01");
