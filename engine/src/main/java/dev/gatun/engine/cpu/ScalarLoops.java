@@ -152,30 +152,14 @@ final class ScalarLoops implements Loops {
     }
   }
 
-  /** q = exp(-|x|) - 1. */
-  private static void expm1(float[] x, float[] q, int n) {
-    for (int i = 0; i < n; i++) {
-      float h = Math.max(-BOUND, -0.5f * Math.abs(x[i]));
-      float s = h * h;
-      float p = Math.fma(s, P6, P5);
-      p = Math.fma(p, s, P4);
-      p = Math.fma(p, s, P3);
-      p = Math.fma(p, s, P2);
-      p = Math.fma(p, s, P1);
-      p = Math.fma(p, s, P0);
-      p = p * h;
-      float d = Math.fma(s, Q3, Q2);
-      d = Math.fma(d, s, Q1);
-      d = Math.fma(d, s, Q0);
-      q[i] = Math.max(-1, 2 * p / (d - p));
-    }
-  }
-
   @Override
   public void elus(float[] a, float[] b, int n) {
-    expm1(a, b, n);
     for (int i = 0; i < n; i++) {
-      float q = b[i];
+      b[i] = -Math.abs(a[i]);
+    }
+    tanh(b, 0.5f, n);
+    for (int i = 0; i < n; i++) {
+      float q = Math.max(-1, 2 * b[i] / (1 - b[i]));
       b[i] = Math.max(-a[i], q);
       a[i] = Math.max(a[i], q);
     }

@@ -16,9 +16,13 @@ import dev.gatun.engine.UnsupportedOpException;
 import dev.gatun.engine.contract.Contract;
 import dev.gatun.engine.contract.ContractSuite;
 import dev.gatun.engine.contract.OpCase;
+import dev.gatun.engine.op.ConcatElu;
 import dev.gatun.engine.op.Conv2d;
+import dev.gatun.engine.op.Elu;
+import dev.gatun.engine.op.Gate;
 import dev.gatun.engine.op.GroupNorm;
 import dev.gatun.engine.op.Relu;
+import dev.gatun.engine.op.SoftmaxCrossEntropy;
 import dev.gatun.engine.op.Taps;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
@@ -315,11 +319,14 @@ class CpuDeviceTest {
               String where = loops.description() + " " + type.label() + " at " + at;
               for (Op op :
                   List.of(
-                      new dev.gatun.engine.op.Gate(),
+                      new Gate(),
+                      new Gate(Gate.Kind.LINEAR, 1),
+                      new Elu(),
+                      new ConcatElu(),
                       new Relu(),
-                      new dev.gatun.engine.op.SoftmaxCrossEntropy(null))) {
+                      new SoftmaxCrossEntropy(null))) {
                 List<Tensor> out =
-                    op instanceof dev.gatun.engine.op.SoftmaxCrossEntropy
+                    op instanceof SoftmaxCrossEntropy
                         ? device.apply(op, x, target)
                         : device.apply(op, x);
                 boolean seen = false;
