@@ -38,7 +38,7 @@ public abstract class Device implements AutoCloseable {
    */
   public final Buffer allocate(long sizeBytes) {
     Buffer buffer = allocateMemory(sizeBytes);
-    allocatedBytes.addAndGet(sizeBytes);
+    buffer.device().allocatedBytes.addAndGet(sizeBytes); // a lane's is its device's
     return buffer;
   }
 

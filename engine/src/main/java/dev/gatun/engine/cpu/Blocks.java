@@ -12,7 +12,6 @@ final class Blocks {
   final float[] c = new float[SIZE];
   final float[] d = new float[SIZE];
   final float[] e = new float[SIZE];
-  final float[] f = new float[SIZE];
 
   /** As many as the widest vector has lanes. */
   final float[] lanes = new float[64];

@@ -163,8 +163,7 @@ public final class CpuDevice extends Device {
   @Override
   protected Buffer allocateMemory(long sizeBytes) {
     if (parent != null) {
-      released(sizeBytes); // it is counted there, where it is
-      return parent.allocate(sizeBytes);
+      return parent.allocateMemory(sizeBytes);
     }
     Arena arena = Arena.ofShared();
     try {
