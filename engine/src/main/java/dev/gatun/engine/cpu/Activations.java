@@ -1,5 +1,7 @@
 package dev.gatun.engine.cpu;
 
+import dev.gatun.engine.op.Gate;
+
 /**
  * Activation functions on the arrays of a {@link Blocks}, their first n elements; what lies beyond
  * them may be overwritten. The loops here have no branches and no calls, so that C2 turns them into
@@ -12,28 +14,25 @@ final class Activations {
     this.loops = loops;
   }
 
-  /** a = tanh(a) sigmoid(b). */
-  void tanhSigmoid(Blocks block, int n) {
-    loops.tanhAndSigmoid(block.a, block.b, n);
-    multiply(block.a, block.b, n);
-  }
-
-  /** a = a sigmoid(b). */
-  void timesSigmoid(Blocks block, int n) {
-    loops.sigmoid(block.b, n);
-    multiply(block.a, block.b, n);
-  }
-
-  private static void multiply(float[] a, float[] b, int n) {
-    for (int i = 0; i < n; i++) {
-      a[i] *= b[i];
+  /** a = tanh(a) sigmoid(b), or a sigmoid(b). */
+  void gate(Gate.Kind kind, Blocks block, int n) {
+    if (kind == Gate.Kind.TANH) {
+      loops.tanhAndSigmoid(block.a, block.b, n);
+    } else {
+      loops.sigmoid(block.b, n);
     }
+    Arithmetic.multiply(block.a, block.b, n);
   }
 
-  /** Overwrites a and b with the gradients of tanh(a) sigmoid(b); that of the result is in e. */
-  void tanhSigmoidBackward(Blocks block, int n) {
-    loops.tanhAndSigmoid(block.a, block.b, n);
-    tanhSigmoidBackward(block.a, block.b, block.e, n);
+  /** Overwrites a and b with the gradients of a gate of them; that of the result is in e. */
+  void gateBackward(Gate.Kind kind, Blocks block, int n) {
+    if (kind == Gate.Kind.TANH) {
+      loops.tanhAndSigmoid(block.a, block.b, n);
+      tanhSigmoidBackward(block.a, block.b, block.e, n);
+    } else {
+      loops.sigmoid(block.b, n);
+      timesSigmoidBackward(block.a, block.b, block.e, n);
+    }
   }
 
   private static void tanhSigmoidBackward(float[] tanh, float[] sigmoid, float[] dy, int n) {
@@ -43,12 +42,6 @@ final class Activations {
       tanh[i] = slope * (1 - t * t);
       sigmoid[i] = slope * t * (1 - sigmoid[i]);
     }
-  }
-
-  /** Overwrites a and b with the gradients of a sigmoid(b); that of the result is in e. */
-  void timesSigmoidBackward(Blocks block, int n) {
-    loops.sigmoid(block.b, n);
-    timesSigmoidBackward(block.a, block.b, block.e, n);
   }
 
   private static void timesSigmoidBackward(float[] a, float[] sigmoid, float[] dy, int n) {

@@ -13,6 +13,12 @@ final class Arithmetic {
     }
   }
 
+  static void multiply(float[] a, float[] b, int n) {
+    for (int i = 0; i < n; i++) {
+      a[i] *= b[i];
+    }
+  }
+
   static void relu(float[] x, int n) {
     for (int i = 0; i < n; i++) {
       x[i] = Math.max(x[i], 0);

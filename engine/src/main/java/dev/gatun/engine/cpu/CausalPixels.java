@@ -192,11 +192,7 @@ final class CausalPixels {
               int a = 2 * from + channel - from;
               load(x, row, column, first, count, a, n, block.a);
               load(x, row, column, first, count, a + each, n, block.b);
-              if (op.kind() == Gate.Kind.TANH) {
-                device.activations().tanhSigmoid(block, count * n);
-              } else {
-                device.activations().timesSigmoid(block, count * n);
-              }
+              device.activations().gate(op.kind(), block, count * n);
               if (residual != null) {
                 load(residual, row, column, first, count, channel, n, block.b);
                 Arithmetic.add(block.a, block.b, count * n);

@@ -36,7 +36,7 @@ final class CpuDropout {
                 int n = to - from;
                 d.loops().load(type, x, from, block.a, 0, n);
                 factors(philox, op.site(), step, from, ofByte, block.b);
-                multiply(block.a, block.b, n);
+                Arithmetic.multiply(block.a, block.b, n);
                 d.loops().store(type, block.a, 0, y, from, n);
               });
     };
@@ -63,12 +63,6 @@ final class CpuDropout {
         factors[at + 4 * w + 2] = ofByte[word >>> 16 & 0xFF];
         factors[at + 4 * w + 3] = ofByte[word >>> 24];
       }
-    }
-  }
-
-  private static void multiply(float[] x, float[] factors, int n) {
-    for (int i = 0; i < n; i++) {
-      x[i] *= factors[i];
     }
   }
 }

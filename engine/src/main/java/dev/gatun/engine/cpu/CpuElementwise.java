@@ -83,11 +83,7 @@ final class CpuElementwise {
       int all = rows * n;
       long at = (long) row * gates.channels + channel;
       gates.load(x, row, rows, channel, n, block);
-      if (op.kind() == Gate.Kind.TANH) {
-        d.activations().tanhSigmoid(block, all);
-      } else {
-        d.activations().timesSigmoid(block, all);
-      }
+      d.activations().gate(op.kind(), block, all);
       if (residual != null) {
         d.loops().load(gates.type, residual, at, block.b, 0, all);
         Arithmetic.add(block.a, block.b, all);
@@ -106,11 +102,7 @@ final class CpuElementwise {
       int all = rows * n;
       gates.load(x, row, rows, channel, n, block);
       d.loops().load(gates.type, dy, (long) row * gates.channels + channel, block.e, 0, all);
-      if (op.kind() == Gate.Kind.TANH) {
-        d.activations().tanhSigmoidBackward(block, all);
-      } else {
-        d.activations().timesSigmoidBackward(block, all);
-      }
+      d.activations().gateBackward(op.kind(), block, all);
       long stride = 2L * gates.channels;
       long first = stride * row + channel;
       d.loops().storeRows(gates.type, block.a, dx, first, stride, rows, n);
