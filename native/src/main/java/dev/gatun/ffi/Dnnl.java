@@ -145,6 +145,9 @@ public final class Dnnl implements AutoCloseable {
   }
 
   private static final class Holder {
+    /** As in the bindings. */
+    private static final String SONAME = "libdnnl.so.3";
+
     private static LibraryFinder.Opened opened;
     private static LibraryException failure;
 
@@ -159,19 +162,45 @@ public final class Dnnl implements AutoCloseable {
           // from Java's own workers. What the user set stays.
           setEnvironment("OMP_WAIT_POLICY", "passive");
           setEnvironment("GOMP_SPINCOUNT", "2000");
-          opened =
+          LibraryFinder.Opened found =
               new LibraryFinder("oneDNN (libdnnl.so.3)")
                   .property("gatun.dnnl")
                   .resource(
                       "/org/bytedeco/dnnl/linux-x86_64/libdnnl.so.3",
                       "/org/bytedeco/dnnl/linux-x86_64/libgomp.so.1")
                   .open();
+          requireBound(found);
+          opened = found;
         } catch (LibraryException e) {
           failure = e;
           throw e;
         }
       }
       return opened;
+    }
+
+    /** The bindings look names up by the library's soname, and threads are set in its OpenMP. */
+    private static void requireBound(LibraryFinder.Opened found) {
+      SymbolLookup symbols = SymbolLookup.libraryLookup(found.file(), Arena.global());
+      MemorySegment own = symbols.find("dnnl_version").orElse(null);
+      if (own == null || symbols.find("omp_set_num_threads").isEmpty()) {
+        throw new LibraryException(
+            found + " is not a oneDNN built for OpenMP: let gatun.dnnl name one, or nothing");
+      }
+      MemorySegment bound;
+      try {
+        bound = SymbolLookup.libraryLookup(SONAME, Arena.global()).findOrThrow("dnnl_version");
+      } catch (IllegalArgumentException e) {
+        throw new LibraryException(found + " is not oneDNN 3: its soname is not " + SONAME);
+      }
+      if (!own.equals(bound)) {
+        throw new LibraryException(
+            found
+                + " is not the first "
+                + SONAME
+                + " of this process: open a device before what brings the other, or let gatun.dnnl"
+                + " name that one");
+      }
     }
 
     private static void setEnvironment(String name, String value) {

@@ -10,7 +10,8 @@ import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.concurrent.TimeUnit;
+import java.util.ArrayList;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -20,50 +21,68 @@ class OtherLibrariesTest {
 
   @Test
   void threadsAreSetInTheOpenMpThatOneDnnUses() throws Exception {
-    Path log = folder.resolve("log");
-    ProcessBuilder builder =
-        new ProcessBuilder(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "--enable-native-access=ALL-UNNAMED",
-                Beside.class.getName(),
-                folder.toString())
-            .redirectErrorStream(true)
-            .redirectOutput(log.toFile());
-    builder.environment().put("CLASSPATH", System.getProperty("java.class.path"));
-    builder.environment().put("OMP_NUM_THREADS", "3");
-    assertTrue(builder.start().waitFor(60, TimeUnit.SECONDS), "hangs");
-    assertEquals("oneDNN's 1, others' 3 3 3 3 3 3 3 3", Files.readString(log).strip());
+    assertEquals("oneDNN's 5, others' unchanged", child(List.of(), "after"));
   }
 
-  /** Opens oneDNN, then eight more libraries of OpenMP, then sets oneDNN's threads. */
+  @Test
+  void aLibraryThatTheBindingsWouldNotUseIsRefusedInOneLine() throws Exception {
+    String first = child(List.of(), "before");
+    assertTrue(first.contains("is not the first libdnnl.so.3 of this process"), first);
+    Path gomp = Dnnl.library().file().resolveSibling("libgomp.so.1");
+    String other = child(List.of("-Dgatun.dnnl=" + gomp), "after");
+    assertTrue(other.contains("is not a oneDNN built for OpenMP"), other);
+    for (String line : List.of(first, other)) {
+      CudaTestSupport.assertOneLine(line);
+    }
+  }
+
+  private String child(List<String> options, String when) throws Exception {
+    List<String> all = new ArrayList<>(options);
+    all.add("--enable-native-access=ALL-UNNAMED");
+    Path oneDnn = Dnnl.library().file();
+    return CudaTestSupport.java(
+            Beside.class, all, folder.resolve("log"), folder.toString(), when, oneDnn.toString())
+        .output()
+        .strip();
+  }
+
+  /** Opens oneDNN after another oneDNN, or before eight more libraries of OpenMP. */
   static final class Beside {
-    public static void main(String[] arguments) throws Exception {
-      Path own = Dnnl.library().file().resolveSibling("libgomp.so.1");
-      Path[] others = new Path[8];
-      for (int i = 0; i < others.length; i++) {
-        others[i] = Files.copy(own, Path.of(arguments[0], "libgomp-" + i + ".so"));
-        System.load(others[i].toString());
+    public static void main(String[] arguments) throws Throwable {
+      Path folder = Path.of(arguments[0]);
+      Path oneDnn = Path.of(arguments[2]);
+      try {
+        if (arguments[1].equals("before")) {
+          Files.copy(oneDnn.resolveSibling("libgomp.so.1"), folder.resolve("libgomp.so.1"));
+          System.load(Files.copy(oneDnn, folder.resolve("other.so")).toString());
+        }
+        Path own = Dnnl.library().file().resolveSibling("libgomp.so.1");
+        int before = threads(own);
+        List<Path> others = new ArrayList<>();
+        for (int i = 0; i < 8; i++) {
+          others.add(Files.copy(own, folder.resolve("libgomp-" + i + ".so")));
+          System.load(others.getLast().toString());
+        }
+        Dnnl.useThreads(5);
+        boolean unchanged = true;
+        for (Path other : others) {
+          unchanged &= threads(other) == before;
+        }
+        System.out.println(
+            "oneDNN's " + threads(own) + ", others' " + (unchanged ? "unchanged" : "changed"));
+      } catch (LibraryException e) {
+        System.out.println(e.getMessage());
       }
-      Dnnl.useThreads(1);
-      StringBuilder found = new StringBuilder("oneDNN's " + threads(own) + ", others'");
-      for (Path other : others) {
-        found.append(' ').append(threads(other));
-      }
-      System.out.println(found);
     }
 
-    private static int threads(Path library) throws Exception {
-      try {
-        return (int)
-            Linker.nativeLinker()
-                .downcallHandle(
-                    SymbolLookup.libraryLookup(library, Arena.global())
-                        .findOrThrow("omp_get_max_threads"),
-                    FunctionDescriptor.of(ValueLayout.JAVA_INT))
-                .invokeExact();
-      } catch (Throwable e) {
-        throw new Exception(e);
-      }
+    private static int threads(Path library) throws Throwable {
+      return (int)
+          Linker.nativeLinker()
+              .downcallHandle(
+                  SymbolLookup.libraryLookup(library, Arena.global())
+                      .findOrThrow("omp_get_max_threads"),
+                  FunctionDescriptor.of(ValueLayout.JAVA_INT))
+              .invokeExact();
     }
   }
 }
