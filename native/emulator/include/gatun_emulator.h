@@ -201,11 +201,12 @@ inline void __stcs(T* p, T v) {
 }
 
 /* cp.async: the bytes arrive at the wait, until then the destination holds 0xFF. */
-inline void gatun_emu_cp_async(void* to, const void* from, unsigned bytes) {
-  gatun_emu_rt->copyAsync(to, from, bytes, bytes);
+inline void gatun_emu_cp_async(void* to, const void* from, unsigned bytes, GATUN_EMU_SITE) {
+  gatun_emu_rt->copyAsync(to, from, bytes, bytes, file, line);
 }
-inline void gatun_emu_cp_async_zfill(void* to, const void* from, unsigned bytes, unsigned source) {
-  gatun_emu_rt->copyAsync(to, from, bytes, source);
+inline void gatun_emu_cp_async_zfill(void* to, const void* from, unsigned bytes, unsigned source,
+                                     GATUN_EMU_SITE) {
+  gatun_emu_rt->copyAsync(to, from, bytes, source, file, line);
 }
 inline void gatun_emu_cp_commit() { gatun_emu_rt->copyCommit(); }
 inline void gatun_emu_cp_wait(unsigned groupsLeft) { gatun_emu_rt->copyWait(groupsLeft); }
@@ -257,6 +258,123 @@ inline T atomicExch(T* p, U v) {
 template <class T, class U, class V>
 inline T atomicCAS(T* p, U expected, V v) {
   return gatun_emu_atomic(p, v, [expected](T a, T b) { return a == T(expected) ? b : a; });
+}
+
+/* Loads and stores that other threads wait for. A load in a loop is a spin-wait: every second one
+ * lets the others run. */
+template <class T>
+inline T gatun_emu_load_acquire(const T* p) {
+  if ((gatun_emu_self->spins += 128) >= 256) gatun_emu_rt->yield();
+  T v = *static_cast<const volatile T*>(p);
+  asm volatile("" ::: "memory");
+  return v;
+}
+template <class T>
+inline void gatun_emu_store_release(T* p, T v) {
+  asm volatile("" ::: "memory");
+  *static_cast<volatile T*>(p) = v;
+}
+
+/* ---- whole warps: mma and ldmatrix ---- */
+
+struct GatunEmuMma {
+  float* d;
+  const unsigned* a;
+  const unsigned* b;
+};
+
+/* d += a b for a tile of 16 x 8, k = 16: products of bf16 are exact in f32; the sum starts with d and
+ * takes k in rising order, each addition rounded to nearest. Fragments as the PTX ISA's figures for
+ * mma.m16n8k16 place them: g = lane / 4, t = lane % 4. */
+inline void gatun_emu_mma_16_8_16(void* const* lanes) {
+  typedef float Half __attribute__((vector_size(16)));
+  union alignas(16) {
+    float at[16][8];
+    Half half[16][2];
+  } b, d;
+  alignas(16) float a[16][16];
+  for (int lane = 0; lane < 32; ++lane) {
+    const GatunEmuMma& own = *static_cast<const GatunEmuMma*>(lanes[lane]);
+    const int g = lane / 4, t = lane % 4;
+    for (int r = 0; r < 4; ++r) {
+      float* to = &a[g + r % 2 * 8][2 * t + r / 2 * 8];
+      const unsigned low = own.a[r] << 16, high = own.a[r] & 0xffff0000u;
+      std::memcpy(to, &low, 4);
+      std::memcpy(to + 1, &high, 4);
+    }
+    for (int r = 0; r < 2; ++r) {
+      const unsigned low = own.b[r] << 16, high = own.b[r] & 0xffff0000u;
+      std::memcpy(&b.at[2 * t + r * 8][g], &low, 4);
+      std::memcpy(&b.at[2 * t + r * 8 + 1][g], &high, 4);
+    }
+    std::memcpy(&d.at[g][2 * t], own.d, 8);
+    std::memcpy(&d.at[g + 8][2 * t], own.d + 2, 8);
+  }
+  for (int i = 0; i < 16; ++i) {
+    Half left = d.half[i][0], right = d.half[i][1];
+    for (int k = 0; k < 16; ++k) {
+      left += a[i][k] * b.half[k][0];
+      right += a[i][k] * b.half[k][1];
+    }
+    d.half[i][0] = left;
+    d.half[i][1] = right;
+  }
+  for (int lane = 0; lane < 32; ++lane) {
+    const GatunEmuMma& own = *static_cast<const GatunEmuMma*>(lanes[lane]);
+    std::memcpy(own.d, &d.at[lane / 4][lane % 4 * 2], 8);
+    std::memcpy(own.d + 2, &d.at[lane / 4 + 8][lane % 4 * 2], 8);
+  }
+}
+inline void gatun_emu_mma_m16n8k16_bf16(float* d, const unsigned* a, const unsigned* b,
+                                        GATUN_EMU_SITE) {
+  GatunEmuMma own{d, a, b};
+  gatun_emu_rt->warpCollective(&own, gatun_emu_mma_16_8_16, "mma.m16n8k16", file, line);
+}
+
+struct GatunEmuLdmatrix {
+  unsigned* to;
+  const unsigned char* row;
+};
+
+/* Matrix m is the 8 rows of 16 bytes that lanes 8m to 8m+7 name; register m of a lane gets elements
+ * 2t and 2t+1 of row g, transposed column g of rows 2t and 2t+1. */
+template <int COUNT, bool TRANSPOSED>
+inline void gatun_emu_ldmatrix_run(void* const* lanes) {
+  const GatunEmuLdmatrix* own[32];
+  for (int lane = 0; lane < 32; ++lane) own[lane] = static_cast<const GatunEmuLdmatrix*>(lanes[lane]);
+  for (int m = 0; m < COUNT; ++m) {
+    for (int lane = 0; lane < 32; ++lane) {
+      const int g = lane / 4, t = lane % 4;
+      if (TRANSPOSED) {
+        std::memcpy(&own[lane]->to[m], own[8 * m + 2 * t]->row + 2 * g, 2);
+        std::memcpy(reinterpret_cast<char*>(&own[lane]->to[m]) + 2,
+                    own[8 * m + 2 * t + 1]->row + 2 * g, 2);
+      } else {
+        std::memcpy(&own[lane]->to[m], own[8 * m + g]->row + 4 * t, 4);
+      }
+    }
+  }
+}
+template <int COUNT, bool TRANSPOSED>
+inline void gatun_emu_ldmatrix(unsigned* to, const void* row, GATUN_EMU_SITE) {
+  static_assert(COUNT == 1 || COUNT == 2 || COUNT == 4, "ldmatrix loads 1, 2 or 4 matrices");
+  const char* what = TRANSPOSED ? "ldmatrix.trans" : "ldmatrix";
+  if (gatun_emu_self->lane < 8 * COUNT) gatun_emu_rt->requireShared(row, 16, 16, what, file, line);
+  GatunEmuLdmatrix own{to, static_cast<const unsigned char*>(row)};
+  gatun_emu_rt->warpCollective(&own, gatun_emu_ldmatrix_run<COUNT, TRANSPOSED>, what, file, line);
+}
+
+/* ---- clusters ---- */
+
+inline unsigned gatun_emu_cluster_rank() { return gatun_emu_self->block->clusterRank; }
+inline unsigned gatun_emu_cluster_size() { return gatun_emu_self->block->clusterSize; }
+inline void gatun_emu_cluster_arrive(GATUN_EMU_SITE) { gatun_emu_rt->clusterArrive(file, line); }
+inline void gatun_emu_cluster_wait(GATUN_EMU_SITE) { gatun_emu_rt->clusterWait(file, line); }
+inline void* gatun_emu_cluster_map(const void* shared, unsigned rank, GATUN_EMU_SITE) {
+  return gatun_emu_rt->clusterMap(shared, rank, file, line);
+}
+inline void gatun_emu_require_cooperative(GATUN_EMU_SITE) {
+  gatun_emu_rt->requireCooperative(file, line);
 }
 
 /* ---- arithmetic ---- */

@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#define GATUN_EMU_ABI 1u
+#define GATUN_EMU_ABI 2u
 
 struct uint3 {
   unsigned x, y, z;
@@ -24,12 +24,14 @@ struct GatunEmuBlock {
   uint3 blockIdx;
   dim3 blockDim;
   dim3 gridDim;
+  unsigned clusterRank; /* of this block in its cluster, x fastest */
+  unsigned clusterSize; /* 1 without a cluster launch */
 };
 
 struct GatunEmuThread {
   uint3 threadIdx;
   unsigned lane;
-  unsigned spins; /* atomics since this thread last let others run */
+  unsigned spins; /* atomics, and acquiring loads 128-fold, since this thread last let others run */
   const GatunEmuBlock* block;
 };
 
@@ -47,9 +49,20 @@ struct GatunEmuRuntime {
   void* (*dynamicShared)(size_t* bytes);
   void (*trap)(int code, const char* text, const char* file, int line);
   unsigned (*activeMask)();
-  void (*copyAsync)(void* to, const void* from, unsigned bytes, unsigned sourceBytes);
+  void (*copyAsync)(void* to, const void* from, unsigned bytes, unsigned sourceBytes,
+                    const char* file, int line);
   void (*copyCommit)();
   void (*copyWait)(unsigned groupsLeft);
+  /* Waits for all 32 lanes, then fn runs once with what each of them passed. */
+  void (*warpCollective)(void* own, void (*fn)(void* const* lanes), const char* what,
+                         const char* file, int line);
+  /* A fault unless p is so aligned and [p, p + bytes) lies in a shared array of this block. */
+  void (*requireShared)(const void* p, unsigned bytes, unsigned align, const char* what,
+                        const char* file, int line);
+  void (*requireCooperative)(const char* file, int line);
+  void (*clusterArrive)(const char* file, int line);
+  void (*clusterWait)(const char* file, int line);
+  void* (*clusterMap)(const void* shared, unsigned rank, const char* file, int line);
 };
 
 struct GatunEmuKernel {

@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 #include "faults.h"
@@ -26,7 +27,10 @@ namespace {
 constexpr size_t kPage = 4096;
 constexpr unsigned kWarp = 32;
 
-enum class State : uint8_t { kReady, kAtBlockBarrier, kAtWarpOp, kAtGridBarrier, kExited };
+enum class State : uint8_t {
+  kReady, kAtBlockBarrier, kAtWarpOp, kAtGridBarrier, kAtClusterBarrier, kExited
+};
+constexpr uint8_t kCollective = 0xff;  // a Thread's kind beside GatunEmuWarpOp
 
 struct BlockRun;
 
@@ -53,6 +57,10 @@ struct Thread {
   uint64_t result;
   std::vector<AsyncCopy>* copies;
   unsigned group;
+  bool arrived;           // at the cluster's barrier, and has not waited yet
+  uint64_t arrivedPhase;  // of the cluster, when it did
+  const char* arriveFile;
+  int arriveLine;
 };
 
 struct SharedArray {
@@ -71,7 +79,17 @@ struct Arena {
   char* region = nullptr;
   size_t used = 0;
   bool guarded = false;
+  bool sealed = false;  // its block has exited, others of the cluster have not: nobody may touch it
   std::vector<SharedArray> arrays;
+};
+
+/** Blocks that reach each other's shared memory; one block unless launched as clusters. */
+struct ClusterRun {
+  BlockRun* first;
+  unsigned size;
+  unsigned alive;    // threads
+  unsigned arrived;  // of them, at the barrier of this phase
+  uint64_t phase;
 };
 
 struct BlockRun {
@@ -81,6 +99,8 @@ struct BlockRun {
   unsigned alive;
   unsigned waiting;  // at the block's barrier
   Arena* arena;
+  ClusterRun* cluster;
+  bool begun;
   uint64_t epoch;
   // Lanes of each warp, as masks: ended, and waiting at a warp's operation.
   uint32_t ended[1024 / kWarp];
@@ -95,7 +115,9 @@ struct Machine {
   std::unique_ptr<Thread[]> threads;
   size_t threadCapacity = 0;
   std::vector<BlockRun> blocks;
-  std::vector<Arena*> arenas;
+  std::vector<ClusterRun> clusters;
+  // By kernel: what another one placed is no memory of this one.
+  std::unordered_map<void (*)(void* const*), std::vector<Arena*>> arenas;
   std::vector<Thread*> ready;  // a ring
   size_t head = 0, readyCount = 0, ringMask = 0;
   unsigned aliveTotal = 0;
@@ -119,6 +141,13 @@ const char* baseName(const char* file) {
 
 /* ---- leaving a kernel early ---- */
 
+/** Back to the scheduler with the fault that is set. */
+[[noreturn]] void leave() {
+  kernelRun.inFibre = false;
+  gatun_fibre_switch(&abandoned, kernelRun.schedulerSp);
+  __builtin_unreachable();
+}
+
 [[noreturn]] void stop(int code, const char* format, ...) __attribute__((format(printf, 2, 3)));
 void stop(int code, const char* format, ...) {
   Machine& m = machine();
@@ -128,9 +157,21 @@ void stop(int code, const char* format, ...) {
   vsnprintf(m.text, sizeof m.text, format, list);
   va_end(list);
   m.fault.code = code;
-  kernelRun.inFibre = false;
-  gatun_fibre_switch(&abandoned, kernelRun.schedulerSp);
-  __builtin_unreachable();
+  leave();
+}
+
+/** The same, followed by the place of t. */
+[[noreturn]] void stopAt(const Thread* t, int code, const char* format, ...)
+    __attribute__((format(printf, 3, 4)));
+void stopAt(const Thread* t, int code, const char* format, ...) {
+  char text[512];
+  kernelRun.critical = true;
+  va_list list;
+  va_start(list, format);
+  vsnprintf(text, sizeof text, format, list);
+  va_end(list);
+  const uint3 b = t->block->shown.blockIdx, i = t->shown.threadIdx;
+  stop(code, "%s: block (%u,%u,%u) thread (%u,%u,%u)", text, b.x, b.y, b.z, i.x, i.y, i.z);
 }
 
 /** For what outlives the kernel: the watchdog must not cut it short. */
@@ -192,11 +233,13 @@ void block(Machine& m, Thread* t) {
 }
 
 void onExit(Machine& m, Thread* t);
+void poisonEarlyWrites(BlockRun& b);
 
 void fibreMain() {
   Machine& m = machine();
   for (;;) {
     Thread* t = m.current;
+    if (!t->block->begun) poisonEarlyWrites(*t->block);
     m.spec->entry(m.spec->arguments);
     onExit(m, t);
     Fibre* mine = t->fibre;
@@ -286,6 +329,12 @@ void releaseGrid(Machine& m) {
   }
 }
 
+void requireCooperative(const char* file, int line) {
+  if (machine().spec->cooperative) return;
+  stop(CUDA_ERROR_LAUNCH_FAILED, "grid sync (%s:%d) in a kernel not launched cooperatively",
+       baseName(file), line);
+}
+
 void gridBarrier(const char* file, int line) {
   Machine& m = machine();
   Thread* t = m.current;
@@ -293,12 +342,72 @@ void gridBarrier(const char* file, int line) {
   t->what = "grid sync";
   t->file = file;
   t->line = line;
-  if (!m.spec->cooperative) {
-    stop(CUDA_ERROR_LAUNCH_FAILED, "grid sync (%s:%d) in a kernel not launched cooperatively",
-         baseName(file), line);
-  }
+  requireCooperative(file, line);
   t->state = State::kAtGridBarrier;
   if (++m.atGrid == m.aliveTotal) releaseGrid(m);
+  block(m, t);
+}
+
+/* ---- the barrier of a cluster, in two halves ---- */
+
+void releaseCluster(Machine& m, ClusterRun& c) {
+  c.arrived = 0;
+  ++c.phase;
+  for (unsigned r = 0; r < c.size; ++r) {
+    BlockRun& b = c.first[r];
+    if (b.alive == 0) continue;
+    const Thread* lead = nullptr;
+    for (unsigned i = 0; i < b.count; ++i) {
+      Thread& t = b.threads[i];
+      if (i % kWarp == 0) lead = nullptr;
+      if (t.state == State::kExited) continue;
+      // Both halves are .aligned: a warp executes them together.
+      if (lead == nullptr) lead = &t;
+      if (t.arriveLine != lead->arriveLine || strcmp(t.arriveFile, lead->arriveFile) != 0) {
+        stopAt(&t, CUDA_ERROR_LAUNCH_FAILED,
+               "divergent cluster barrier: lanes of a warp arrive at %s:%d and at %s:%d",
+               baseName(lead->arriveFile), lead->arriveLine, baseName(t.arriveFile), t.arriveLine);
+      }
+      if (t.state == State::kAtClusterBarrier) makeReady(m, &t);
+    }
+  }
+}
+
+void clusterArrive(const char* file, int line) {
+  Machine& m = machine();
+  Thread* t = m.current;
+  ClusterRun& c = *t->block->cluster;
+  t->shown.spins = 0;
+  if (t->arrived) {
+    stopAt(t, CUDA_ERROR_LAUNCH_FAILED, "a second cluster arrival (%s:%d) without a wait between",
+           baseName(file), line);
+  }
+  t->arrived = true;
+  t->arrivedPhase = c.phase;
+  t->arriveFile = file;
+  t->arriveLine = line;
+  if (++c.arrived == c.alive) releaseCluster(m, c);
+}
+
+void clusterWait(const char* file, int line) {
+  Machine& m = machine();
+  Thread* t = m.current;
+  t->shown.spins = 0;
+  if (!t->arrived) {
+    stopAt(t, CUDA_ERROR_LAUNCH_FAILED, "a cluster wait (%s:%d) without an arrival", baseName(file),
+           line);
+  }
+  t->arrived = false;
+  t->what = "cluster wait";
+  t->kind = 0;
+  t->file = file;
+  t->line = line;
+  if (t->block->cluster->phase == t->arrivedPhase) {
+    t->state = State::kAtClusterBarrier;
+  } else {
+    // All have come; let others run first all the same, as any barrier does.
+    makeReady(m, t);
+  }
   block(m, t);
 }
 
@@ -362,12 +471,9 @@ uint64_t warpOp(int kind, unsigned mask, uint64_t value, int source, const char*
   t->file = file;
   t->line = line;
   if (!(mask >> t->shown.lane & 1)) {
-    stop(CUDA_ERROR_LAUNCH_FAILED,
-         "%s (%s:%d) with mask 0x%08x is called by lane %u, which the mask does not name: block "
-         "(%u,%u,%u) thread (%u,%u,%u)",
-         what, baseName(file), line, mask, t->shown.lane, t->block->shown.blockIdx.x,
-         t->block->shown.blockIdx.y, t->block->shown.blockIdx.z, t->shown.threadIdx.x,
-         t->shown.threadIdx.y, t->shown.threadIdx.z);
+    stopAt(t, CUDA_ERROR_LAUNCH_FAILED,
+           "%s (%s:%d) with mask 0x%08x is called by lane %u, which the mask does not name", what,
+           baseName(file), line, mask, t->shown.lane);
   }
   unsigned warp = warpOf(t);
   uint32_t gone = mask & t->block->ended[warp];
@@ -377,6 +483,45 @@ uint64_t warpOp(int kind, unsigned mask, uint64_t value, int source, const char*
   tryWarp(m, t);
   block(m, t);
   return t->result;
+}
+
+/** Every lane of the warp comes with an argument; the last one runs fn for all. */
+void warpCollective(void* own, void (*fn)(void* const*), const char* what, const char* file,
+                    int line) {
+  Machine& m = machine();
+  Thread* t = m.current;
+  BlockRun& b = *t->block;
+  unsigned warp = warpOf(t);
+  t->shown.spins = 0;
+  t->kind = kCollective;
+  t->mask = ~0u;
+  t->value = reinterpret_cast<uint64_t>(own);
+  t->what = what;
+  t->file = file;
+  t->line = line;
+  if (lanesOf(b, warp) != ~0u) {
+    stopAt(t, CUDA_ERROR_LAUNCH_FAILED, "%s (%s:%d) needs 32 lanes and this warp of the block has %d",
+           what, baseName(file), line, __builtin_popcount(lanesOf(b, warp)));
+  }
+  if (b.ended[warp] != 0) stopForExitedLane(t, unsigned(__builtin_ctz(b.ended[warp])));
+  t->state = State::kAtWarpOp;
+  b.atWarp[warp] |= 1u << t->shown.lane;
+  if (b.atWarp[warp] == ~0u) {
+    Thread* lanes = &b.threads[warp * kWarp];
+    void* arguments[kWarp];
+    bool together = true;
+    for (unsigned i = 0; i < kWarp; ++i) {
+      together = together && sameSite(lanes[i], *t);
+      arguments[i] = reinterpret_cast<void*>(lanes[i].value);
+    }
+    // Else some wait elsewhere, and that is told once nobody can go on.
+    if (together) {
+      fn(arguments);
+      b.atWarp[warp] = 0;
+      for (unsigned i = 0; i < kWarp; ++i) makeReady(m, &lanes[i]);
+    }
+  }
+  block(m, t);
 }
 
 unsigned activeMask() {
@@ -410,9 +555,37 @@ void trap(int code, const char* text, const char* file, int line) {
        t->shown.threadIdx.x, t->shown.threadIdx.y, t->shown.threadIdx.z);
 }
 
-void copyAsync(void* to, const void* from, unsigned bytes, unsigned sourceBytes) {
+bool inShared(const BlockRun& b, const void* p, size_t bytes) {
+  auto* at = static_cast<const char*>(p);
+  for (const SharedArray& s : b.arena->arrays) {
+    if (s.epoch == b.epoch && at >= s.base && at + bytes <= s.base + s.bytes) return true;
+  }
+  return false;
+}
+
+void requireShared(const void* p, unsigned bytes, unsigned align, const char* what,
+                   const char* file, int line) {
+  const Thread* t = machine().current;
+  if (reinterpret_cast<uintptr_t>(p) % align != 0) {
+    stopAt(t, CUDA_ERROR_MISALIGNED_ADDRESS, "%s (%s:%d): %p is not aligned to %u bytes", what,
+           baseName(file), line, p, align);
+  }
+  if (!inShared(*t->block, p, bytes)) {
+    stopAt(t, CUDA_ERROR_ILLEGAL_ADDRESS,
+           "%s (%s:%d): the %u bytes at %p are not within a shared array of this block", what,
+           baseName(file), line, bytes, p);
+  }
+}
+
+void copyAsync(void* to, const void* from, unsigned bytes, unsigned sourceBytes, const char* file,
+               int line) {
   Machine& m = machine();
   Thread* t = m.current;
+  requireShared(to, bytes, bytes, "cp.async", file, line);
+  if (reinterpret_cast<uintptr_t>(from) % bytes != 0) {
+    stopAt(t, CUDA_ERROR_MISALIGNED_ADDRESS, "cp.async (%s:%d): the source %p is not aligned to %u bytes",
+           baseName(file), line, from, bytes);
+  }
   // Until waited for, the destination holds what no correct kernel reads.
   memset(to, 0xFF, bytes);
   Critical critical;
@@ -441,24 +614,40 @@ void copyWait(unsigned groupsLeft) {
 /* ---- shared memory ---- */
 
 const char kDynamicSlot = 0;
-constexpr unsigned kGuardedArenas = 8;
+constexpr unsigned kGuardedArenas = 16;  // the largest cluster
 
 void resetArena(Arena& a) {
-  if (a.guarded && a.used > 0) mprotect(a.region, Arena::kBytes, PROT_NONE);
+  if (a.guarded && a.used > 0) {
+    mprotect(a.region, Arena::kBytes, PROT_NONE);
+  } else if (a.sealed) {
+    mprotect(a.region, Arena::kBytes, PROT_READ | PROT_WRITE);
+  }
   a.arrays.clear();
   a.used = 0;
+  a.sealed = false;
 }
 
-Arena* arenaFor(Machine& m, size_t index) {
-  while (m.arenas.size() <= index) {
+void seal(Arena& a) {
+  Critical critical;
+  if (a.used > 0) mprotect(a.region, Arena::kBytes, PROT_NONE);
+  a.sealed = true;
+}
+
+/** Arenas for so many resident blocks of the kernel. */
+std::vector<Arena*>& arenasFor(Machine& m, size_t resident) {
+  std::vector<Arena*>& arenas = m.arenas[m.spec->entry];
+  while (arenas.size() < resident) {
     auto* a = new Arena();
-    a->guarded = m.arenas.size() < kGuardedArenas;
+    a->guarded = arenas.size() < kGuardedArenas;
     void* p = mmap(nullptr, Arena::kBytes, a->guarded ? PROT_NONE : PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     a->region = p == MAP_FAILED ? nullptr : static_cast<char*>(p);
-    m.arenas.push_back(a);
+    arenas.push_back(a);
   }
-  return m.arenas[index];
+  for (Arena* a : arenas) {
+    if (a->used > Arena::kBytes / 2) resetArena(*a);
+  }
+  return arenas;
 }
 
 SharedArray* placeArray(Arena& a, const void* slot, const char* name, size_t bytes, size_t align) {
@@ -482,9 +671,15 @@ SharedArray* placeArray(Arena& a, const void* slot, const char* name, size_t byt
   return &a.arrays.back();
 }
 
-void* sharedArray(const void* slot, const char* name, size_t bytes, size_t align) {
-  Thread* t = machine().current;
-  Arena& a = *t->block->arena;
+void beginArray(BlockRun& b, SharedArray& s) {
+  fillCanary(s.low, s.base);
+  memset(s.base, 0xFF, s.bytes);
+  fillCanary(s.base + s.bytes, s.high);
+  s.epoch = b.epoch;
+}
+
+SharedArray& arrayOf(BlockRun& b, const void* slot, const char* name, size_t bytes, size_t align) {
+  Arena& a = *b.arena;
   SharedArray* found = nullptr;
   for (SharedArray& s : a.arrays) {
     if (s.slot == slot && s.bytes == bytes) {
@@ -499,13 +694,44 @@ void* sharedArray(const void* slot, const char* name, size_t bytes, size_t align
       stop(CUDA_ERROR_LAUNCH_FAILED, "no room for the shared array %s of %zu bytes", name, bytes);
     }
   }
-  if (found->epoch != t->block->epoch) {
-    fillCanary(found->low, found->base);
-    memset(found->base, 0xFF, found->bytes);
-    fillCanary(found->base + found->bytes, found->high);
-    found->epoch = t->block->epoch;
+  if (found->epoch != b.epoch) beginArray(b, *found);
+  return *found;
+}
+
+void* sharedArray(const void* slot, const char* name, size_t bytes, size_t align) {
+  return arrayOf(*machine().current->block, slot, name, bytes, align).base;
+}
+
+/** What others of the cluster wrote into a block that had not begun is lost, as it may be on a GPU. */
+void poisonEarlyWrites(BlockRun& b) {
+  b.begun = true;
+  if (b.cluster->size == 1) return;
+  for (SharedArray& s : b.arena->arrays) {
+    if (s.epoch == b.epoch) beginArray(b, s);
   }
-  return found->base;
+}
+
+void* clusterMap(const void* shared, unsigned rank, const char* file, int line) {
+  const Thread* t = machine().current;
+  BlockRun& b = *t->block;
+  auto* at = static_cast<const char*>(shared);
+  if (rank >= b.cluster->size) {
+    stopAt(t, CUDA_ERROR_ILLEGAL_ADDRESS, "cluster_map (%s:%d) to rank %u of a cluster of %u blocks",
+           baseName(file), line, rank, b.cluster->size);
+  }
+  for (const SharedArray& s : b.arena->arrays) {
+    if (s.epoch != b.epoch || at < s.base || at > s.base + s.bytes) continue;
+    BlockRun& other = b.cluster->first[rank];
+    if (other.alive == 0) {
+      stopAt(t, CUDA_ERROR_ILLEGAL_ADDRESS,
+             "cluster_map (%s:%d) to rank %u, whose block (%u,%u,%u) has exited", baseName(file), line,
+             rank, other.shown.blockIdx.x, other.shown.blockIdx.y, other.shown.blockIdx.z);
+    }
+    size_t align = size_t(1) << __builtin_ctzll(reinterpret_cast<uintptr_t>(s.base) | kPage);
+    return arrayOf(other, s.slot, s.name, s.bytes, align).base + (at - s.base);
+  }
+  stopAt(t, CUDA_ERROR_ILLEGAL_ADDRESS, "cluster_map (%s:%d) of %p, which is in no shared array",
+         baseName(file), line, shared);
 }
 
 void* dynamicShared(size_t* bytes) {
@@ -542,6 +768,17 @@ void onExit(Machine& m, Thread* t) {
     if (o->state != State::kAtWarpOp || !(o->mask >> t->shown.lane & 1)) continue;
     if (o->kind != GATUN_EMU_WARP_SYNC) stopForExitedLane(o, t->shown.lane);
     tryWarp(m, o);
+  }
+  ClusterRun& c = *b.cluster;
+  --c.alive;
+  if (t->arrived && t->arrivedPhase == c.phase) --c.arrived;
+  if (c.alive > 0) {
+    if (b.alive == 0) {
+      checkShared(m, b);
+      if (m.fault.code != 0) leave();
+      seal(*b.arena);
+    }
+    if (c.arrived == c.alive) releaseCluster(m, c);
   }
   // Threads that have ended count as arrived, as on sm_70 and later.
   if (b.alive > 0 && b.waiting == b.alive) releaseBlock(m, b);
@@ -628,9 +865,19 @@ void describeSignal(Machine& m) {
     return;
   }
   std::string where;
-  for (const Arena* a : m.arenas) {
+  for (const Arena* a : m.arenas[m.spec->entry]) {
     auto low = reinterpret_cast<uintptr_t>(a->region);
     if (f.address < low || f.address >= low + Arena::kBytes) continue;
+    if (a->sealed) {
+      for (const BlockRun& b : m.blocks) {
+        if (b.arena != a) continue;
+        char text[120];
+        snprintf(text, sizeof text, "the shared memory of block (%u,%u,%u), which has exited",
+                 b.shown.blockIdx.x, b.shown.blockIdx.y, b.shown.blockIdx.z);
+        where = text;
+      }
+      break;
+    }
     const SharedArray* nearest = nullptr;
     uintptr_t best = ~uintptr_t(0);
     for (const SharedArray& s : a->arrays) {
@@ -659,13 +906,23 @@ void dropCopies(Machine& m, size_t threads) {
   }
 }
 
-void startBlock(Machine& m, BlockRun& b, Thread* threads, unsigned count, uint64_t linear,
-                Arena* arena) {
+/** Block rank of the cluster with that number in the grid of clusters. */
+void startBlock(Machine& m, BlockRun& b, ClusterRun& c, Thread* threads, unsigned count,
+                uint64_t number, unsigned rank, Arena* arena) {
   const LaunchSpec& spec = *m.spec;
-  b.shown.blockIdx = {unsigned(linear % spec.grid.x), unsigned(linear / spec.grid.x % spec.grid.y),
-                      unsigned(linear / spec.grid.x / spec.grid.y)};
+  const dim3 size = spec.cluster;
+  const unsigned wide = spec.grid.x / size.x, high = spec.grid.y / size.y;
+  b.shown.blockIdx = {unsigned(number % wide) * size.x + rank % size.x,
+                      unsigned(number / wide % high) * size.y + rank / size.x % size.y,
+                      unsigned(number / wide / high) * size.z + rank / size.x / size.y};
   b.shown.blockDim = spec.block;
   b.shown.gridDim = spec.grid;
+  b.shown.clusterRank = rank;
+  b.shown.clusterSize = c.size;
+  b.cluster = &c;
+  c.alive += count;
+  b.begun = false;
+  if (arena->sealed) resetArena(*arena);
   b.threads = threads;
   b.count = b.alive = count;
   b.waiting = 0;
@@ -683,6 +940,7 @@ void startBlock(Machine& m, BlockRun& b, Thread* threads, unsigned count, uint64
     t.fibre = nullptr;
     t.block = &b;
     t.group = 0;
+    t.arrived = false;
     if (++x == spec.block.x) {
       x = 0;
       if (++y == spec.block.y) y = 0, ++z;
@@ -727,7 +985,7 @@ void runResident(Machine& m) {
     return;
   }
   for (BlockRun& b : m.blocks) {
-    checkShared(m, b);
+    if (!b.arena->sealed) checkShared(m, b);
     if (m.fault.code != 0) return;
   }
 }
@@ -771,7 +1029,13 @@ void setOrder(Order order, uint64_t seed) {
 Order order() { return machine().order; }
 
 void forgetSharedArrays() {
-  for (Arena* a : machine().arenas) resetArena(*a);
+  for (auto& kernel : machine().arenas) {
+    for (Arena* a : kernel.second) {
+      if (a->region != nullptr) munmap(a->region, Arena::kBytes);
+      delete a;
+    }
+  }
+  machine().arenas.clear();
 }
 
 Fault runKernel(const LaunchSpec& spec) {
@@ -783,7 +1047,8 @@ Fault runKernel(const LaunchSpec& spec) {
   setFibreEntry(fibreMain);
   unsigned perBlock = spec.block.x * spec.block.y * spec.block.z;
   uint64_t blocks = uint64_t(spec.grid.x) * spec.grid.y * spec.grid.z;
-  size_t resident = spec.cooperative ? size_t(blocks) : 1;
+  const unsigned clusterSize = spec.cluster.x * spec.cluster.y * spec.cluster.z;
+  size_t resident = spec.cooperative ? size_t(blocks) : clusterSize;
   size_t threads = resident * perBlock;
   if (m.threadCapacity < threads) {
     m.threads.reset(new Thread[threads]());
@@ -795,17 +1060,21 @@ Fault runKernel(const LaunchSpec& spec) {
   }
   m.head = m.readyCount = 0;
   m.blocks.resize(resident);
-  for (size_t i = 0; i < resident; ++i) {
-    Arena* a = arenaFor(m, i);
-    if (a->used > Arena::kBytes / 2) resetArena(*a);
-  }
-  BlockOrder order(m.order, blocks);
+  m.clusters.resize(resident / clusterSize);
+  std::vector<Arena*>& arenas = arenasFor(m, resident);
+  BlockOrder order(m.order, blocks / clusterSize);
   {
     KernelScope scope;
     for (uint64_t done = 0; done < blocks && m.fault.code == 0; done += resident) {
-      for (size_t i = 0; i < resident; ++i) {
-        startBlock(m, m.blocks[i], &m.threads[i * perBlock], perBlock,
-                   resident == 1 ? order.take() : i, m.arenas[i]);
+      for (size_t i = 0; i < m.clusters.size(); ++i) {
+        ClusterRun& c = m.clusters[i];
+        c = {&m.blocks[i * clusterSize], clusterSize, 0, 0, 0};
+        uint64_t number = spec.cooperative ? i : order.take();
+        for (unsigned r = 0; r < clusterSize; ++r) {
+          size_t at = i * clusterSize + r;
+          startBlock(m, m.blocks[at], c, &m.threads[at * perBlock], perBlock, number, r,
+                     arenas[at]);
+        }
       }
       runResident(m);
     }
@@ -848,9 +1117,11 @@ Fault runGuarded(const char* name, void (*fn)(void*), void* argument) {
 }
 
 const GatunEmuRuntime* runtimeTable() {
-  static const GatunEmuRuntime table = {GATUN_EMU_ABI, blockBarrier,  warpOp,  gridBarrier,
-                                        yieldThread,   sharedArray,   dynamicShared, trap,
-                                        activeMask,    copyAsync,     copyCommit,    copyWait};
+  static const GatunEmuRuntime table = {
+      GATUN_EMU_ABI, blockBarrier,   warpOp,        gridBarrier,        yieldThread,
+      sharedArray,   dynamicShared,  trap,          activeMask,         copyAsync,
+      copyCommit,    copyWait,       warpCollective, requireShared,     requireCooperative,
+      clusterArrive, clusterWait,    clusterMap};
   return &table;
 }
 

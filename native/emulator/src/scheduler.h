@@ -21,6 +21,7 @@ struct LaunchSpec {
   GatunEmuThread** self;  // the module's running-thread variable
   dim3 grid;
   dim3 block;
+  dim3 cluster;  // blocks; divides the grid
   unsigned sharedBytes = 0;
   bool cooperative = false;
 };

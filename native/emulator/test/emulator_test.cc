@@ -1,156 +1,10 @@
 // emulator_test.cc - the emulator's own test: faults caught and named, order, streams, capture.
-// usage: emulator_test KERNELS.so ; prints each check, exits 1 when one fails.
-#include <sys/time.h>
-
-#include <cmath>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <string>
-#include <thread>
-#include <vector>
-
-extern "C" {
-typedef unsigned long long Ptr;
-typedef void *Ctx, *Mod, *Fn, *Str, *Ev, *Gr, *Ex;
-int cuInit(unsigned);
-int cuDriverGetVersion(int*);
-int cuDeviceGetCount(int*);
-int cuDeviceGetName(char*, int, int);
-int cuDeviceGetAttribute(int*, int, int);
-int cuDevicePrimaryCtxRetain(Ctx*, int);
-int cuDevicePrimaryCtxReset_v2(int);
-int cuCtxSetCurrent(Ctx);
-int cuCtxCreate_v2(Ctx*, unsigned, int);
-int cuCtxDestroy_v2(Ctx);
-int cuCtxSynchronize();
-int cuMemAlloc_v2(Ptr*, size_t);
-int cuMemFree_v2(Ptr);
-int cuMemGetInfo_v2(size_t*, size_t*);
-int cuMemAllocAsync(Ptr*, size_t, Str);
-int cuMemFreeAsync(Ptr, Str);
-int cuMemHostAlloc(void**, size_t, unsigned);
-int cuMemFreeHost(void*);
-int cuMemcpyHtoD_v2(Ptr, const void*, size_t);
-int cuMemcpyDtoH_v2(void*, Ptr, size_t);
-int cuMemcpyDtoD_v2(Ptr, Ptr, size_t);
-int cuMemcpyHtoDAsync_v2(Ptr, const void*, size_t, Str);
-int cuMemcpyDtoHAsync_v2(void*, Ptr, size_t, Str);
-int cuMemsetD8_v2(Ptr, unsigned char, size_t);
-int cuMemsetD32_v2(Ptr, unsigned, size_t);
-int cuMemsetD32Async(Ptr, unsigned, size_t, Str);
-int cuModuleLoadData(Mod*, const void*);
-int cuModuleUnload(Mod);
-int cuModuleGetFunction(Fn*, Mod, const char*);
-int cuFuncGetAttribute(int*, int, Fn);
-int cuFuncSetAttribute(Fn, int, int);
-int cuLaunchKernel(Fn, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Str,
-                   void**, void**);
-int cuLaunchCooperativeKernel(Fn, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
-                              unsigned, Str, void**);
-int cuStreamCreate(Str*, unsigned);
-int cuStreamDestroy_v2(Str);
-int cuStreamSynchronize(Str);
-int cuStreamQuery(Str);
-int cuStreamWaitEvent(Str, Ev, unsigned);
-int cuEventCreate(Ev*, unsigned);
-int cuEventDestroy_v2(Ev);
-int cuEventRecord(Ev, Str);
-int cuEventSynchronize(Ev);
-int cuEventQuery(Ev);
-int cuEventElapsedTime(float*, Ev, Ev);
-int cuStreamBeginCapture_v2(Str, int);
-int cuStreamEndCapture(Str, Gr*);
-int cuStreamIsCapturing(Str, int*);
-int cuGraphInstantiateWithFlags(Ex*, Gr, unsigned long long);
-int cuGraphLaunch(Ex, Str);
-int cuGraphDestroy(Gr);
-int cuGraphExecDestroy(Ex);
-int cuGraphGetNodes(Gr, void**, size_t*);
-int cuGetErrorName(int, const char**);
-int cuGetErrorString(int, const char**);
-int cuGetProcAddress_v2(const char*, void**, int, unsigned long long, int*);
-int gatunEmuSetOrder(int, unsigned long long);
-const char* gatunEmuLastFault();
-int gatunEmuClearFault();
-int gatunEmuSetWatchdogMillis(long long);
-}
+// usage: emulator_test KERNELS.so... ; prints each check, exits 1 when one fails.
+#include "check.h"
 
 namespace {
 
-int failed = 0, passed = 0;
-std::string label;
-Mod module_;
-std::vector<char> image;
-
-void check(bool ok, const char* what, const std::string& seen = "") {
-  (ok ? passed : failed)++;
-  printf("%s %s%s%s%s\n", ok ? "ok  " : "FAIL", label.c_str(), what, seen.empty() ? "" : " : ",
-         seen.c_str());
-}
-
-void must(int result, const char* what) {
-  if (result == 0) return;
-  const char* name = nullptr;
-  cuGetErrorName(result, &name);
-  printf("FAIL %s%s returned %d %s %s\n", label.c_str(), what, result, name ? name : "?",
-         gatunEmuLastFault());
-  exit(1);
-}
-#define MUST(call) must(call, #call)
-
-double seconds() {
-  timeval t;
-  gettimeofday(&t, nullptr);
-  return double(t.tv_sec) + double(t.tv_usec) * 1e-6;
-}
-
-Fn fn(const char* name) {
-  Fn f;
-  MUST(cuModuleGetFunction(&f, module_, name));
-  return f;
-}
-
-template <class... A>
-int launchOn(Str stream, Fn f, unsigned grid, unsigned block, unsigned shared, A... arguments) {
-  void* p[] = {static_cast<void*>(&arguments)..., nullptr};
-  return cuLaunchKernel(f, grid, 1, 1, block, 1, 1, shared, stream, p, nullptr);
-}
-template <class... A>
-int run(const char* name, unsigned grid, unsigned block, A... arguments) {
-  if (int e = launchOn(nullptr, fn(name), grid, block, 0, arguments...)) return e;
-  return cuCtxSynchronize();
-}
-
-/** A fault of that code, whose text holds each part; the fault is cleared. */
-void faults(const char* what, int result, int code, std::vector<const char*> parts) {
-  std::string text = gatunEmuLastFault();
-  bool ok = result == code;
-  for (const char* part : parts) ok = ok && text.find(part) != std::string::npos;
-  bool sticky = cuCtxSynchronize() == code;
-  check(ok && sticky, what, "error " + std::to_string(result) + ", " + text);
-  gatunEmuClearFault();
-}
-
-template <class T>
-struct Device {
-  Ptr p = 0;
-  size_t n;
-  explicit Device(size_t n_) : n(n_) { MUST(cuMemAlloc_v2(&p, n * sizeof(T))); }
-  Device(const std::vector<T>& v) : Device(v.size()) { MUST(cuMemcpyHtoD_v2(p, v.data(), n * sizeof(T))); }
-  ~Device() { cuMemFree_v2(p); }
-  std::vector<T> get() const {
-    std::vector<T> v(n);
-    MUST(cuMemcpyDtoH_v2(v.data(), p, n * sizeof(T)));
-    return v;
-  }
-};
-
-std::vector<float> ramp(size_t n) {
-  std::vector<float> v(n);
-  for (size_t i = 0; i < n; ++i) v[i] = float(i);
-  return v;
-}
+std::vector<char> image;  // of the first module
 
 void kernels() {
   Device<float> x(ramp(1000)), y(1000);
@@ -278,7 +132,7 @@ void validation() {
   check(cuMemAlloc_v2(&p, size_t(1) << 40) == 2, "allocation beyond the device's memory");
   check(cuMemAlloc_v2(&p, 0) == 1, "allocation of nothing");
   Fn f;
-  check(cuModuleGetFunction(&f, module_, "nowhere") == 500, "unknown kernel");
+  check(cuModuleGetFunction(&f, modules[0], "nowhere") == 500, "unknown kernel");
   Mod m;
   check(cuModuleLoadData(&m, "not an image, whatever it may be, of sixty-four bytes or more......") == 200,
         "an image that is none");
@@ -574,14 +428,25 @@ void timings() {
 
 int main(int argc, char** argv) {
   setvbuf(stdout, nullptr, _IOLBF, 0);
-  FILE* file = argc == 2 ? fopen(argv[1], "rb") : nullptr;
-  if (file == nullptr) {
-    fprintf(stderr, "usage: emulator_test KERNELS.so\n");
+  std::vector<std::vector<char>> images;
+  for (int i = 1; i < argc; ++i) {
+    FILE* file = fopen(argv[i], "rb");
+    if (file == nullptr) {
+      perror(argv[i]);
+      return 2;
+    }
+    images.emplace_back();
+    char part[4096];
+    for (size_t n; (n = fread(part, 1, sizeof part, file)) > 0;) {
+      images.back().insert(images.back().end(), part, part + n);
+    }
+    fclose(file);
+  }
+  if (images.empty()) {
+    fprintf(stderr, "usage: emulator_test KERNELS.so...\n");
     return 2;
   }
-  char part[4096];
-  for (size_t n; (n = fread(part, 1, sizeof part, file)) > 0;) image.insert(image.end(), part, part + n);
-  fclose(file);
+  image = images[0];
 
   int n = 0;
   check(cuDeviceGetCount(&n) == 3, "a call before cuInit");
@@ -596,7 +461,10 @@ int main(int argc, char** argv) {
   Ctx context;
   MUST(cuDevicePrimaryCtxRetain(&context, 0));
   MUST(cuCtxSetCurrent(context));
-  MUST(cuModuleLoadData(&module_, image.data()));
+  for (auto& bytes : images) {
+    modules.emplace_back();
+    MUST(cuModuleLoadData(&modules.back(), bytes.data()));
+  }
 
   const struct {
     const char* label;
@@ -612,6 +480,7 @@ int main(int argc, char** argv) {
     captureAndReplay();
     cooperative();
     threads();
+    tiles();
   }
   label = "";
   gatunEmuSetOrder(0, 0);
@@ -620,6 +489,7 @@ int main(int argc, char** argv) {
   manyAllocations();
   modulesAndContexts();
   timings();
+  tileTimings();
 
   Device<float> x(8);
   check(run("write_at", 1, 1, x.p, 4000) == 700 && cuDevicePrimaryCtxReset_v2(0) == 0 &&

@@ -8,8 +8,13 @@ CXX=${CXX:-g++}
 "$here/../build.sh" "$out"
 [ -f "$out/libcuda.so.1" ] || exit 0
 out=$(cd "$out" && pwd)
-(cd "$here" && "$CXX" -x c++ -std=c++17 -O2 -fPIC -shared -fno-gnu-unique -Wl,-Bsymbolic -DGATUN_EMULATED \
-  -Wall -Wextra -Werror -I ../include kernels.cu -o "$out/test_kernels.so")
-"$CXX" -std=c++17 -O1 -Wall -Wextra "$here/emulator_test.cc" -o "$out/emulator_test" \
+modules=
+for source in kernels tiles; do
+  (cd "$here" && "$CXX" -x c++ -std=c++17 -O2 -fPIC -shared -fno-gnu-unique -ffp-contract=off \
+    -fno-strict-aliasing -Wl,-Bsymbolic -DGATUN_EMULATED -Wall -Wextra -Werror -I ../include \
+    -I ../../../kernels/src/main/cuda $source.cu -o "$out/test_$source.so")
+  modules="$modules $out/test_$source.so"
+done
+"$CXX" -std=c++17 -O1 -Wall -Wextra "$here"/*_test.cc -o "$out/emulator_test" \
   "$out/libcuda.so.1" -lpthread -Wl,-rpath,"$out"
-"$out/emulator_test" "$out/test_kernels.so"
+"$out/emulator_test" $modules
