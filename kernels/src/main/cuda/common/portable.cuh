@@ -20,5 +20,7 @@ extern __shared__ __align__(16) unsigned char gatun_dynamic_shared[];
 #define RESTRICT __restrict__
 #define WARP_SIZE 32
 #define FULL_WARP 0xffffffffu
+#define NAN_F32 __int_as_float(0x7fffffff)
+#define INFINITY_F32 __int_as_float(0x7f800000)
 
 #endif

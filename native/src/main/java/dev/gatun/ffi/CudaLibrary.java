@@ -30,7 +30,8 @@ public final class CudaLibrary {
   }
 
   /** A GPU as the driver describes it. */
-  public record Properties(String name, int major, int minor, long totalBytes) {
+  public record Properties(
+      String name, int major, int minor, long totalBytes, int multiprocessors) {
     /** As people write it: {@code 9.0}. */
     public String computeCapability() {
       return major + "." + minor;
@@ -137,18 +138,26 @@ public final class CudaLibrary {
     long[] bytes = new long[1];
     CudaException.check(
         "cuDeviceGetName", () -> JCudaDriver.cuDeviceGetName(name, name.length, device));
-    // the attributes CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
+    // the attributes CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR, and MULTIPROCESSOR_COUNT
     CudaException.check(
         "cuDeviceGetAttribute", () -> JCudaDriver.cuDeviceGetAttribute(major, 75, device));
     CudaException.check(
         "cuDeviceGetAttribute", () -> JCudaDriver.cuDeviceGetAttribute(minor, 76, device));
+    int[] multiprocessors = new int[1];
+    CudaException.check(
+        "cuDeviceGetAttribute",
+        () -> JCudaDriver.cuDeviceGetAttribute(multiprocessors, 16, device));
     CudaException.check("cuDeviceTotalMem", () -> JCudaDriver.cuDeviceTotalMem(bytes, device));
     int length = 0;
     while (length < name.length && name[length] != 0) {
       length++;
     }
     return new Properties(
-        new String(name, 0, length, StandardCharsets.UTF_8), major[0], minor[0], bytes[0]);
+        new String(name, 0, length, StandardCharsets.UTF_8),
+        major[0],
+        minor[0],
+        bytes[0],
+        multiprocessors[0]);
   }
 
   static CUdevice handle(int ordinal) {

@@ -3,57 +3,30 @@ package dev.gatun.ffi;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.List;
 
 /** A kernel's arguments, laid out once and used at every launch. */
 public final class CudaParameters implements AutoCloseable {
-  private static final long SLOT_BYTES = 8;
+  // as far as any parameter can want to be aligned
+  private static final long ALIGNMENT = 16;
 
   private final Arena arena = Arena.ofShared();
-  private final MemorySegment values;
-  private final MemorySegment table;
   // of the global scope: a call need not hold the arena open, close() is the owner's to order
   private final MemorySegment pointers;
-  private int count;
-  private final int capacity;
 
-  /** Room for {@code capacity} arguments; give them in the kernel's order. */
-  public CudaParameters(int capacity) {
-    this.capacity = capacity;
-    values = arena.allocate(SLOT_BYTES * capacity, SLOT_BYTES);
-    table = arena.allocate(SLOT_BYTES * capacity, SLOT_BYTES);
+  /** Copies the arguments: each as the kernel's parameter lies in memory, in the kernel's order. */
+  public CudaParameters(List<byte[]> arguments) {
+    MemorySegment table = arena.allocate(ValueLayout.JAVA_LONG, Math.max(1, arguments.size()));
+    for (int i = 0; i < arguments.size(); i++) {
+      byte[] bytes = arguments.get(i);
+      MemorySegment value = arena.allocate(bytes.length, ALIGNMENT);
+      value.copyFrom(MemorySegment.ofArray(bytes));
+      table.setAtIndex(ValueLayout.JAVA_LONG, i, value.address());
+    }
     pointers = MemorySegment.ofAddress(table.address());
   }
 
-  /** A device address; 0 for a null pointer. */
-  public CudaParameters pointer(long address) {
-    values.set(ValueLayout.JAVA_LONG, slot(), address);
-    return this;
-  }
-
-  public CudaParameters int32(int value) {
-    values.set(ValueLayout.JAVA_INT, slot(), value);
-    return this;
-  }
-
-  public CudaParameters float32(float value) {
-    values.set(ValueLayout.JAVA_FLOAT, slot(), value);
-    return this;
-  }
-
-  private long slot() {
-    if (count == capacity) {
-      throw new IllegalStateException("more than " + capacity + " kernel arguments");
-    }
-    long offset = SLOT_BYTES * count;
-    table.set(ValueLayout.JAVA_LONG, offset, values.address() + offset);
-    count++;
-    return offset;
-  }
-
   MemorySegment pointers() {
-    if (count != capacity) {
-      throw new IllegalStateException(count + " kernel arguments given of " + capacity);
-    }
     return pointers;
   }
 

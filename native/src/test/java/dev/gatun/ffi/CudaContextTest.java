@@ -133,17 +133,6 @@ class CudaContextTest {
   }
 
   @Test
-  void parametersAreCounted() {
-    try (CudaParameters parameters = new CudaParameters(2)) {
-      parameters.int32(1);
-      assertThrows(IllegalStateException.class, parameters::pointers);
-      parameters.float32(2);
-      assertNotNull(parameters.pointers());
-      assertThrows(IllegalStateException.class, () -> parameters.pointer(3));
-    }
-  }
-
-  @Test
   void errorsKeepTheirNumberWhereNobodyKnowsTheirName() {
     CudaException e = CudaException.ofStatus("cuCall", 12_345);
     assertTrue(e.getMessage().contains("12345"), e.getMessage());

@@ -8,7 +8,6 @@ import dev.gatun.ffi.CudaLibrary;
 import dev.gatun.ffi.CudaLibrary.Kind;
 import dev.gatun.ffi.CudaLibrary.Properties;
 import dev.gatun.ffi.LibraryException;
-import dev.gatun.kernels.GroupNormKernel;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -60,7 +59,7 @@ public final class CudaBackend implements Backend {
       }
       Properties properties = library.device(ordinal);
       requireCapability(properties);
-      kernels.image(GroupNormKernel.MODULE);
+      kernels.image(CudaKernels.ANY);
       if (convolution == CudaDevice.Convolution.CUDNN) {
         library.openDnn();
       }
@@ -168,7 +167,7 @@ public final class CudaBackend implements Backend {
       try {
         requireDriver(library.version());
         requireCapability(properties);
-        CudaKernels.fromProperty(Kind.REAL).image(GroupNormKernel.MODULE);
+        CudaKernels.fromProperty(Kind.REAL).image(CudaKernels.ANY);
       } catch (DeviceException e) {
         problem = e.getMessage();
       }
@@ -193,7 +192,7 @@ public final class CudaBackend implements Backend {
     String problem = CudaLibrary.refuses(Kind.EMULATED);
     if (problem == null) {
       try {
-        CudaKernels.fromProperty(Kind.EMULATED).image(GroupNormKernel.MODULE);
+        CudaKernels.fromProperty(Kind.EMULATED).image(CudaKernels.ANY);
       } catch (DeviceException e) {
         problem = e.getMessage();
       }

@@ -11,7 +11,6 @@ import dev.gatun.engine.Tensor;
 import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.UnsupportedOpException;
 import dev.gatun.engine.op.Conv2d;
-import dev.gatun.engine.op.GroupNorm;
 import dev.gatun.ffi.CudaContext;
 import dev.gatun.ffi.CudaException;
 import dev.gatun.ffi.CudaFunction;
@@ -72,9 +71,11 @@ public final class CudaDevice extends Device {
   private final CudaStream stream;
   private final CudaKernels images;
   private final Map<String, CudaModule> modules = new HashMap<>();
-  private final Map<Class<? extends Op>, CudaOp<?>> ops;
+  private final int multiprocessors;
   private final Set<Long> allocations = new LinkedHashSet<>();
   private Cudnn cudnn;
+  private long scratch;
+  private long scratchBytes;
 
   // what was put on the stream since it was last empty; the last RECENT of it by name
   private final CudaLaunch[] recent = new CudaLaunch[RECENT];
@@ -100,13 +101,7 @@ public final class CudaDevice extends Device {
     this.description = description;
     this.images = images;
     this.convolution = convolution;
-    CudaOp<Conv2d> taps = new ConvTapsOp();
-    this.ops =
-        Map.of(
-            GroupNorm.class,
-            new GroupNormOp(),
-            Conv2d.class,
-            convolution == Convolution.CUDNN ? new CudnnConvolution(taps) : taps);
+    this.multiprocessors = library.device(ordinal).multiprocessors();
     CudaContext retained = null;
     try {
       retained = CudaContext.retain(library, ordinal);
@@ -142,9 +137,9 @@ public final class CudaDevice extends Device {
 
   @Override
   public String refuses(DType dtype) {
-    return dtype == DType.F32
+    return dtype == DType.F32 || dtype == DType.BF16
         ? null
-        : "no CUDA kernel takes " + dtype.label() + " activations yet: use --dtype f32";
+        : "no CUDA kernel takes " + dtype.label() + " activations: use --dtype f32 or bf16";
   }
 
   // ---- entering and leaving: one thread at a time, with the context current
@@ -359,20 +354,8 @@ public final class CudaDevice extends Device {
     return refuses(op, inputs) == null;
   }
 
-  private String refuses(Op op, List<TensorSpec> inputs) {
-    CudaOp<?> known = ops.get(op.getClass());
-    return known == null ? "no kernel yet" : refuses(known, op, inputs);
-  }
-
-  @SuppressWarnings("unchecked") // the map's key is the class of what its value takes
-  private static <O extends Op> String refuses(CudaOp<O> known, Op op, List<TensorSpec> inputs) {
-    return known.refuses((O) op, inputs);
-  }
-
-  @SuppressWarnings("unchecked")
-  private <O extends Op> CudaLaunch prepare(
-      CudaOp<O> known, Op op, List<Tensor> inputs, List<Tensor> outputs) {
-    return known.prepare(this, (O) op, inputs, outputs);
+  private static String refuses(Op op, List<TensorSpec> inputs) {
+    return CudaOps.refuses(op, inputs);
   }
 
   @Override
@@ -385,7 +368,13 @@ public final class CudaDevice extends Device {
     CudaLaunch.buffersOf(inputs, outputs).forEach(this::requireOwn);
     enter();
     try {
-      return prepare(ops.get(op.getClass()), op, inputs, outputs);
+      if (convolution == Convolution.CUDNN && op instanceof Conv2d conv) {
+        CudaLaunch launch = CudnnConvolution.prepare(this, conv, inputs, outputs);
+        if (launch != null) {
+          return launch;
+        }
+      }
+      return CudaOps.prepare(this, op, inputs, outputs);
     } catch (CudaException e) {
       throw failed(e);
     } finally {
@@ -396,6 +385,25 @@ public final class CudaDevice extends Device {
   /** A kernel of ours; the device is entered. */
   CudaFunction function(String module, String kernel) {
     return modules.computeIfAbsent(module, m -> context.load(images.image(m))).function(kernel);
+  }
+
+  int multiprocessors() {
+    return multiprocessors;
+  }
+
+  /**
+   * Memory that launches share for what does not outlive them, since they run one after another; it
+   * stays as long as the device. The device is entered.
+   */
+  long scratch(long sizeBytes) {
+    if (sizeBytes > scratchBytes) {
+      // what a recorded launch was given stays its own
+      long bytes = Math.max(sizeBytes, 2 * scratchBytes);
+      scratch = allocateZeroed(bytes);
+      allocations.add(scratch);
+      scratchBytes = bytes;
+    }
+    return scratch;
   }
 
   /** cuDNN on this device's stream; the device is entered. */

@@ -7,6 +7,9 @@ import java.nio.file.Path;
 
 /** Where a device's kernels come from: this build's, or a folder of other ones. */
 final class CudaKernels {
+  /** One of the modules: where it is built, all are. */
+  static final String ANY = "group_norm";
+
   private final Kind kind;
   private final Path folder;
 

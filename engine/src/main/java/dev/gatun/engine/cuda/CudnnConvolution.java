@@ -23,6 +23,7 @@ import static jcuda.jcudnn.cudnnMathType.CUDNN_FMA_MATH;
 import static jcuda.jcudnn.cudnnTensorFormat.CUDNN_TENSOR_NHWC;
 
 import dev.gatun.engine.Buffer;
+import dev.gatun.engine.DType;
 import dev.gatun.engine.DeviceException;
 import dev.gatun.engine.Shape;
 import dev.gatun.engine.Tensor;
@@ -52,12 +53,8 @@ import jcuda.jcudnn.cudnnTensorDescriptor;
  * [K,R,S,C]; ours, [T,C,K], are copied into that form before each run, since the weights may have
  * changed.
  */
-final class CudnnConvolution implements CudaOp<Conv2d> {
-  private final CudaOp<Conv2d> otherwise;
-
-  CudnnConvolution(CudaOp<Conv2d> otherwise) {
-    this.otherwise = otherwise;
-  }
+final class CudnnConvolution {
+  private CudnnConvolution() {}
 
   /** A rectangle of taps in cuDNN's terms. */
   record Geometry(int rows, int columns, int dilationH, int dilationW, int padH, int padW) {
@@ -102,22 +99,21 @@ final class CudnnConvolution implements CudaOp<Conv2d> {
     }
   }
 
-  @Override
-  public String refuses(Conv2d op, List<TensorSpec> inputs) {
-    return otherwise.refuses(op, inputs);
-  }
-
-  @Override
-  public CudaLaunch prepare(
+  /** Null where cuDNN has no such convolution; called with the device entered. */
+  static CudaLaunch prepare(
       CudaDevice device, Conv2d op, List<Tensor> inputs, List<Tensor> outputs) {
+    List<TensorSpec> specs = inputs.stream().map(Tensor::spec).toList();
+    if (inputs.getFirst().dtype() != DType.F32 || Conv2d.hasAddend(specs)) {
+      return null;
+    }
     Geometry geometry = Geometry.of(op, inputs.get(0).shape(), outputs.get(0).shape());
     return geometry == null
-        ? otherwise.prepare(device, op, inputs, outputs)
-        : new Work(device, op, geometry, inputs, outputs.getFirst());
+        ? null
+        : new DnnLaunch(device, op, geometry, inputs, outputs.getFirst());
   }
 
   /** One convolution, with all that cuDNN wants to know of it. */
-  private static final class Work extends CudaLaunch {
+  private static final class DnnLaunch extends CudaLaunch {
     private static final int MAX_CHOICES = 8;
     // read at each call; nobody writes them
     private static final Pointer ONE = Pointer.to(new float[] {1});
@@ -141,7 +137,7 @@ final class CudnnConvolution implements CudaOp<Conv2d> {
     private final long workspaceBytes;
     private final int algorithm;
 
-    Work(CudaDevice device, Conv2d op, Geometry g, List<Tensor> inputs, Tensor output) {
+    DnnLaunch(CudaDevice device, Conv2d op, Geometry g, List<Tensor> inputs, Tensor output) {
       super(device, describe(op, inputs) + " by cuDNN", buffersOf(inputs, List.of(output)));
       cudnn = device.cudnn().handle();
       try {

@@ -85,7 +85,7 @@ class CudaBackendTest {
   @Test
   void oldDriversAndOldGpusAreRefused() {
     CudaBackend.requireDriver(13_000);
-    CudaBackend.requireCapability(new Properties("A100", 8, 0, 1));
+    CudaBackend.requireCapability(new Properties("A100", 8, 0, 1, 1));
     DeviceException driver =
         assertThrows(DeviceException.class, () -> CudaBackend.requireDriver(12_090));
     assertOneLine(driver.getMessage());
@@ -93,7 +93,7 @@ class CudaBackendTest {
     DeviceException gpu =
         assertThrows(
             DeviceException.class,
-            () -> CudaBackend.requireCapability(new Properties("V100", 7, 0, 1)));
+            () -> CudaBackend.requireCapability(new Properties("V100", 7, 0, 1, 1)));
     assertOneLine(gpu.getMessage());
     assertTrue(gpu.getMessage().contains("V100 has compute capability 7.0"), gpu.getMessage());
   }

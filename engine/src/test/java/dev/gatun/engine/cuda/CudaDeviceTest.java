@@ -28,8 +28,9 @@ import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.GroupNorm;
 import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.Taps;
-import dev.gatun.ffi.CudaParameters;
-import dev.gatun.kernels.GroupNormKernel;
+import dev.gatun.kernels.Element;
+import dev.gatun.kernels.KernelCall;
+import dev.gatun.kernels.NormKernels;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -168,26 +169,22 @@ class CudaDeviceTest {
   /** A launch whose kernel is told of more pixels than its buffers hold. */
   private static CudaLaunch shortLaunch(CudaDevice device, Tensor x, Tensor c, Tensor statistics) {
     device.synchronize(); // the context is this thread's from here on
-    CudaParameters parameters =
-        new CudaParameters(10)
-            .pointer(x.address())
-            .pointer(c.address())
-            .pointer(c.address())
-            .pointer(x.address())
-            .pointer(statistics.address())
-            .pointer(statistics.address())
-            .int32(1 << 20)
-            .int32(4)
-            .int32(2)
-            .float32(1e-5f);
-    return new KernelLaunch(
-        device,
-        "group_norm [" + x.spec() + "]",
-        List.of(x.buffer()),
-        device.function(GroupNormKernel.MODULE, GroupNormKernel.FUNCTION),
-        GroupNormKernel.launch(1, 2),
-        parameters,
-        List.of());
+    KernelCall call =
+        NormKernels.groupNorm(
+            Element.F32,
+            x.address(),
+            c.address(),
+            c.address(),
+            x.address(),
+            statistics.address(),
+            statistics.address(),
+            1,
+            1 << 20,
+            4,
+            2,
+            1e-5f);
+    return new KernelsLaunch(
+        device, "group_norm [" + x.spec() + "]", List.of(x.buffer()), List.of(call), List.of());
   }
 
   @Test

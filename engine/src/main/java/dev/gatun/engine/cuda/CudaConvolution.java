@@ -1,0 +1,105 @@
+package dev.gatun.engine.cuda;
+
+import static dev.gatun.engine.cuda.Work.aligned;
+import static dev.gatun.engine.cuda.Work.element;
+
+import dev.gatun.engine.DType;
+import dev.gatun.engine.Shape;
+import dev.gatun.engine.Tensor;
+import dev.gatun.engine.TensorSpec;
+import dev.gatun.engine.op.Conv2d;
+import dev.gatun.engine.op.Conv2dBackwardData;
+import dev.gatun.engine.op.Conv2dBackwardWeights;
+import dev.gatun.kernels.ConvPlan;
+import dev.gatun.kernels.ConvPlan.Activation;
+import dev.gatun.kernels.ConvPlan.Image;
+import dev.gatun.kernels.ConvPlan.Output;
+import dev.gatun.kernels.Window;
+import java.util.List;
+
+/** Convolution by taps, forward and backward, by our own kernels. */
+final class CudaConvolution {
+  private CudaConvolution() {}
+
+  static void forward(Work w, Conv2d op, List<Tensor> in, List<Tensor> out) {
+    List<TensorSpec> specs = in.stream().map(Tensor::spec).toList();
+    Tensor y = out.getFirst();
+    ConvPlan plan = plan(w, op, in.getFirst(), y.shape(), false);
+    Output output =
+        new Output(
+            Conv2d.hasBias(specs) ? in.get(2).address() : 0,
+            Conv2d.hasAddend(specs) ? in.getLast().address() : 0,
+            0,
+            0,
+            y.address(),
+            y.dtype() == DType.F32,
+            Activation.NONE,
+            0,
+            0,
+            y.shape().dim(3));
+    convolve(w, plan, in.getFirst(), in.get(1), output);
+  }
+
+  static void backwardData(Work w, Conv2dBackwardData op, List<Tensor> in, List<Tensor> out) {
+    Tensor dx = out.getFirst();
+    ConvPlan plan = plan(w, op.forward(), in.get(1), dx.shape(), true);
+    Output output =
+        new Output(
+            0,
+            in.size() > 2 ? in.get(2).address() : 0,
+            0,
+            0,
+            dx.address(),
+            dx.dtype() == DType.F32,
+            Activation.NONE,
+            0,
+            0,
+            dx.shape().dim(3));
+    convolve(w, plan, in.get(1), in.getFirst(), output);
+  }
+
+  private static void convolve(Work w, ConvPlan plan, Tensor x, Tensor weights, Output output) {
+    long table = w.table(plan.table());
+    long[] scratch = w.scratch(plan.packedBytes(), plan.usedBytes());
+    if (plan.hasWeights()) {
+      w.add(plan.pack(weights.address(), table, scratch[0], scratch[1], 0));
+    }
+    w.add(plan.convolve(x.address(), table, scratch[0], scratch[1], output, Window.flat()));
+  }
+
+  private static ConvPlan plan(Work w, Conv2d op, Tensor source, Shape target, boolean backward) {
+    return new ConvPlan(
+        element(source),
+        target.dim(0),
+        image(source.shape()),
+        image(target),
+        op.taps().toArray(),
+        op.strideH(),
+        op.strideW(),
+        backward,
+        aligned(source),
+        0,
+        w.multiprocessors());
+  }
+
+  static Image image(Shape s) {
+    return new Image(s.dim(1), s.dim(2), s.dim(3));
+  }
+
+  static void backwardWeights(
+      Work w, Conv2dBackwardWeights op, List<Tensor> in, List<Tensor> out) {
+    Tensor x = in.getFirst();
+    Tensor dy = in.get(1);
+    int taps = op.forward().taps().count();
+    ConvPlan plan = plan(w, op.forward(), x, dy.shape(), false);
+    long table = w.table(plan.table());
+    long rows = w.table(plan.rowsOfTaps(taps));
+    ConvPlan.Split split = plan.split(w.multiprocessors());
+    long parts = w.scratch(split.bytes())[0];
+    w.add(plan.weights(x.address(), dy.address(), table, parts, split, aligned(dy)));
+    w.add(plan.weightsFinish(parts, rows, out.getFirst().address(), split, taps));
+    if (op.bias()) {
+      CudaReductions.columnSums(w, dy, 1, 1, 0, out.get(1));
+    }
+  }
+}

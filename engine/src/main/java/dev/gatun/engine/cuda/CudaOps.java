@@ -1,0 +1,111 @@
+package dev.gatun.engine.cuda;
+
+import dev.gatun.engine.Op;
+import dev.gatun.engine.Tensor;
+import dev.gatun.engine.TensorSpec;
+import dev.gatun.engine.op.Adam;
+import dev.gatun.engine.op.Add;
+import dev.gatun.engine.op.AddBias;
+import dev.gatun.engine.op.AddBiasBackward;
+import dev.gatun.engine.op.ConcatElu;
+import dev.gatun.engine.op.ConcatEluBackward;
+import dev.gatun.engine.op.Conv2d;
+import dev.gatun.engine.op.Conv2dBackwardData;
+import dev.gatun.engine.op.Conv2dBackwardWeights;
+import dev.gatun.engine.op.Dropout;
+import dev.gatun.engine.op.Elu;
+import dev.gatun.engine.op.EluBackward;
+import dev.gatun.engine.op.Fill;
+import dev.gatun.engine.op.Gate;
+import dev.gatun.engine.op.GateBackward;
+import dev.gatun.engine.op.GroupNorm;
+import dev.gatun.engine.op.GroupNormBackward;
+import dev.gatun.engine.op.LogisticMixture;
+import dev.gatun.engine.op.LogisticMixtureBackward;
+import dev.gatun.engine.op.MaskChannels;
+import dev.gatun.engine.op.NormalizePixels;
+import dev.gatun.engine.op.Relu;
+import dev.gatun.engine.op.ReluBackward;
+import dev.gatun.engine.op.Shift;
+import dev.gatun.engine.op.SoftmaxCrossEntropy;
+import dev.gatun.engine.op.SoftmaxCrossEntropyBackward;
+import dev.gatun.engine.op.SquaredNorm;
+import dev.gatun.engine.op.WeightNorm;
+import dev.gatun.engine.op.WeightNormBackward;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+
+/** Which kernels run which op. A new op is one line here. */
+final class CudaOps {
+  /** Chooses the kernels of one kind of op. */
+  private interface Form<T extends Op> {
+    void add(Work work, T op, List<Tensor> in, List<Tensor> out);
+  }
+
+  /** What a launch shape cannot say: blocks along y and z. */
+  private static final int MOST_BLOCKS = 65_535;
+
+  private static final Map<Class<? extends Op>, Form<Op>> FORMS = new HashMap<>();
+
+  static {
+    register(Conv2d.class, CudaConvolution::forward);
+    register(Conv2dBackwardData.class, CudaConvolution::backwardData);
+    register(Conv2dBackwardWeights.class, CudaConvolution::backwardWeights);
+    register(Gate.class, CudaElementwise::gate);
+    register(GateBackward.class, CudaElementwise::gateBackward);
+    register(Relu.class, CudaElementwise::relu);
+    register(ReluBackward.class, CudaElementwise::reluBackward);
+    register(Elu.class, CudaElementwise::elu);
+    register(EluBackward.class, CudaElementwise::eluBackward);
+    register(ConcatElu.class, CudaElementwise::concatElu);
+    register(ConcatEluBackward.class, CudaElementwise::concatEluBackward);
+    register(Add.class, CudaElementwise::add);
+    register(Fill.class, CudaElementwise::fill);
+    register(Dropout.class, CudaElementwise::dropout);
+    register(NormalizePixels.class, CudaElementwise::normalizePixels);
+    register(Shift.class, CudaElementwise::shift);
+    register(AddBias.class, CudaElementwise::addBias);
+    register(AddBiasBackward.class, CudaReductions::addBiasBackward);
+    register(SquaredNorm.class, CudaReductions::squaredNorm);
+    register(Adam.class, CudaReductions::adam);
+    register(SoftmaxCrossEntropy.class, CudaLosses::crossEntropy);
+    register(SoftmaxCrossEntropyBackward.class, CudaLosses::crossEntropyBackward);
+    register(LogisticMixture.class, CudaLosses::mixture);
+    register(LogisticMixtureBackward.class, CudaLosses::mixtureBackward);
+    register(WeightNorm.class, CudaNorms::weightNorm);
+    register(WeightNormBackward.class, CudaNorms::weightNormBackward);
+    register(MaskChannels.class, CudaNorms::maskChannels);
+    register(GroupNorm.class, CudaNorms::groupNorm);
+    register(GroupNormBackward.class, CudaNorms::groupNormBackward);
+  }
+
+  private CudaOps() {}
+
+  private static <T extends Op> void register(Class<T> type, Form<T> form) {
+    FORMS.put(type, (work, op, in, out) -> form.add(work, type.cast(op), in, out));
+  }
+
+  /** Null if these inputs can be run, else in a few words why not. */
+  static String refuses(Op op, List<TensorSpec> inputs) {
+    if (!FORMS.containsKey(op.getClass())) {
+      return "no kernel yet";
+    }
+    boolean perImage = op instanceof GroupNorm || op instanceof GroupNormBackward;
+    return perImage && inputs.getFirst().shape().dim(0) > MOST_BLOCKS
+        ? "at most " + MOST_BLOCKS + " images at once"
+        : null;
+  }
+
+  /** Called with the device entered, for inputs that are not refused. */
+  static CudaLaunch prepare(CudaDevice device, Op op, List<Tensor> in, List<Tensor> out) {
+    Work work = new Work(device);
+    try {
+      FORMS.get(op.getClass()).add(work, op, in, out);
+    } catch (RuntimeException | Error e) {
+      work.abandon();
+      throw e;
+    }
+    return work.launch(op, in, out);
+  }
+}
