@@ -1,5 +1,7 @@
 package dev.gatun.engine;
 
+import java.util.function.IntConsumer;
+
 /**
  * An autoregressive network that computes each value of each pixel once while its images are being
  * drawn. The images are shared out to lanes; a lane draws its images together, on a thread of its
@@ -32,6 +34,40 @@ public interface CausalProgram extends AutoCloseable {
    * @param labels for each lane its images' labels, [N]; null where the network has none
    */
   void run(int lanes, byte[][] labels, Draw draw);
+
+  /**
+   * What a batch is drawn from by the device itself.
+   *
+   * @param first number of the batch's first image: it and the seed decide which random numbers
+   * @param count images that are wanted
+   * @param given [count,H,W,C] u8, whose first {@code givenRows} rows are kept; null for none
+   */
+  record Drawing(
+      PixelDistribution distribution,
+      double temperature,
+      long seed,
+      int first,
+      int count,
+      byte[] given,
+      int givenRows) {}
+
+  /** Whether {@link #draw} can be asked for pixels of that distribution. */
+  default boolean draws(PixelDistribution distribution) {
+    return false;
+  }
+
+  /**
+   * Draws a batch of images without the host: pixel p's k-th uniform number is {@link
+   * Philox#uniform} of {@link Philox.Stream#SAMPLE}, the image's number, and p * (numbers a pixel
+   * takes) + k.
+   *
+   * @param labels of the batch's images, [N]; null where the network has none
+   * @param rows is told how many rows are done
+   * @return [count,H,W,C] u8
+   */
+  default byte[] draw(byte[] labels, Drawing drawing, IntConsumer rows) {
+    throw new UnsupportedOperationException("only the host can draw here");
+  }
 
   /**
    * The time in which the library routines alone (matrix products and convolutions, in the same

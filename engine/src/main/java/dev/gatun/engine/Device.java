@@ -241,6 +241,14 @@ public abstract class Device implements AutoCloseable {
   }
 
   /**
+   * How many images each lane of a {@link CausalProgram} should draw together, where {@code count}
+   * are wanted.
+   */
+  public int causalImages(int count) {
+    return Math.max(1, count);
+  }
+
+  /**
    * Gives back what the device holds; harmless when repeated. Whoever still uses it gets an
    * exception; launches and buffers may be closed afterwards.
    */

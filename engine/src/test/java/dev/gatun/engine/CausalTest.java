@@ -36,6 +36,7 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
 
@@ -48,7 +49,7 @@ class CausalTest {
 
   @BeforeAll
   static void open() {
-    device = Devices.open("cpu");
+    device = Devices.open(System.getProperty("gatun.test.device", "cpu"));
   }
 
   @AfterAll
@@ -838,6 +839,7 @@ class CausalTest {
   }
 
   /** A network that the plan takes and the device does not: its stacks go down at half a row. */
+  @Tag("cpu")
   @Test
   void aProgramThatCannotBeBuiltLeavesNothingBehind() {
     Form form =
@@ -861,6 +863,7 @@ class CausalTest {
   }
 
   /** Rows that are kept lie below each other: there is no room for one that nobody computes. */
+  @Tag("cpu")
   @Test
   void aRowLeftOutOfAWindowIsNoticed() {
     Form form =

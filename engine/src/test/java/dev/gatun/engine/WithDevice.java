@@ -12,7 +12,7 @@ public abstract class WithDevice {
 
   @BeforeEach
   void openDevice() {
-    device = Devices.open("cpu");
+    device = Devices.open(System.getProperty("gatun.test.device", "cpu"));
   }
 
   @AfterEach

@@ -463,6 +463,13 @@ public final class CpuDevice extends Device {
         : new DeviceException("cpu: " + cause, cause);
   }
 
+  /** Fewer are padded: a product of one row has other kernels. */
+  @Override
+  public int causalImages(int count) {
+    int cores = Runtime.getRuntime().availableProcessors();
+    return Math.ceilDiv(count, cores) <= 16 ? 16 : 32;
+  }
+
   @Override
   public CausalProgram causal(Graph graph, CausalPlan plan, Value labels) {
     int cores = Runtime.getRuntime().availableProcessors();

@@ -1,15 +1,19 @@
 package dev.gatun.engine.cuda;
 
 import dev.gatun.engine.Buffer;
+import dev.gatun.engine.CausalPlan;
+import dev.gatun.engine.CausalProgram;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.DeviceException;
+import dev.gatun.engine.Graph;
 import dev.gatun.engine.Launch;
 import dev.gatun.engine.Op;
 import dev.gatun.engine.OutOfMemoryException;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.UnsupportedOpException;
+import dev.gatun.engine.Value;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.ffi.CudaContext;
 import dev.gatun.ffi.CudaException;
@@ -18,6 +22,7 @@ import dev.gatun.ffi.CudaGraph;
 import dev.gatun.ffi.CudaLibrary;
 import dev.gatun.ffi.CudaModule;
 import dev.gatun.ffi.CudaStream;
+import dev.gatun.kernels.KernelCall;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -62,6 +67,10 @@ public final class CudaDevice extends Device {
   }
 
   private static final int RECENT = 8;
+
+  // images that are drawn together
+  private static final int FEW_IMAGES = 16;
+  private static final int MANY_IMAGES = 64;
 
   private final ReentrantLock lock = new ReentrantLock();
   private final String name;
@@ -469,8 +478,38 @@ public final class CudaDevice extends Device {
   }
 
   @Override
+  public CausalProgram causal(Graph graph, CausalPlan plan, Value labels) {
+    return new CudaCausal(this, graph, plan, labels);
+  }
+
+  @Override
+  public int causalImages(int count) {
+    return count <= FEW_IMAGES ? FEW_IMAGES : MANY_IMAGES;
+  }
+
+  /** Kernels, to be run one after another; their memory is the caller's. */
+  CudaLaunch launchCalls(String what, List<Buffer> buffers, List<KernelCall> calls) {
+    enter();
+    try {
+      return new KernelsLaunch(this, what, buffers, calls, List.of());
+    } catch (CudaException e) {
+      throw failed(e);
+    } finally {
+      leave();
+    }
+  }
+
+  /** The same, recorded; whoever runs it waits with {@link #synchronize}. */
+  CudaLaunch recordCalls(String what, List<Buffer> buffers, List<KernelCall> calls) {
+    return record(List.of(launchCalls(what, buffers, calls)), false);
+  }
+
+  @Override
   public Launch record(List<Launch> launches) {
-    List<Launch> parts = List.copyOf(launches);
+    return record(List.copyOf(launches), true);
+  }
+
+  private GraphLaunch record(List<Launch> parts, boolean waits) {
     enter();
     try {
       CudaGraph graph;
@@ -488,7 +527,7 @@ public final class CudaDevice extends Device {
       }
       String what =
           parts.size() == 1 ? "a graph of 1 launch" : "a graph of " + parts.size() + " launches";
-      return new GraphLaunch(this, what, List.copyOf(buffers), graph, parts);
+      return new GraphLaunch(this, what, List.copyOf(buffers), graph, parts, waits);
     } catch (CudaException e) {
       throw failed(e);
     } finally {

@@ -10,16 +10,19 @@ import java.util.List;
 final class GraphLaunch extends CudaLaunch {
   private final CudaGraph graph;
   private final List<Launch> parts;
+  private final boolean waits;
 
   GraphLaunch(
       CudaDevice device,
       String description,
       List<Buffer> buffers,
       CudaGraph graph,
-      List<Launch> parts) {
+      List<Launch> parts,
+      boolean waits) {
     super(device, description, buffers);
     this.graph = graph;
     this.parts = parts;
+    this.waits = waits;
   }
 
   @Override
@@ -29,7 +32,7 @@ final class GraphLaunch extends CudaLaunch {
 
   @Override
   boolean waits() {
-    return true;
+    return waits;
   }
 
   @Override

@@ -5,10 +5,12 @@ import dev.gatun.engine.CausalProgram;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.Graph;
+import dev.gatun.engine.PixelDistribution;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.Model;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.function.IntConsumer;
@@ -20,13 +22,6 @@ import java.util.function.IntConsumer;
  * @see "Ramachandran et al. 2017, Fast Generation for Convolutional Autoregressive Models"
  */
 public final class CachedSampler implements Sampler {
-  /**
-   * Images that a lane draws together. Fewer are padded: a product of one row has other kernels.
-   */
-  private static final int LEAST = 16;
-
-  private static final int MOST = 32;
-
   private final Device device;
   private final PixelModel model;
   private final Parameters weights;
@@ -84,9 +79,7 @@ public final class CachedSampler implements Sampler {
 
   /** The program that draws {@code count} images, or so many of them at a time. */
   CausalProgram program(int count) {
-    int cores = Runtime.getRuntime().availableProcessors();
-    int each = Math.ceilDiv(count, cores) <= LEAST ? LEAST : MOST;
-    return prepared.computeIfAbsent(each, this::prepare).program;
+    return prepared.computeIfAbsent(device.causalImages(count), this::prepare).program;
   }
 
   @Override
@@ -125,6 +118,23 @@ public final class CachedSampler implements Sampler {
         labels[k / size][k % size] = request.label(first + k, model.classes());
       }
     }
+    PixelDistribution distribution = model.likelihood().distribution();
+    if (program.draws(distribution)) {
+      byte[] drawn =
+          program.draw(
+              labels == null ? null : labels[0],
+              new CausalProgram.Drawing(
+                  distribution,
+                  request.temperature(),
+                  request.seed(),
+                  first,
+                  here,
+                  part(request.given(), first, here),
+                  request.givenRows()),
+              row -> progress.accept(first * shape.height() + row * here));
+      System.arraycopy(drawn, 0, all, first * shape.dimensions(), drawn.length);
+      return;
+    }
     program.run(
         lanes,
         labels,
@@ -141,6 +151,11 @@ public final class CachedSampler implements Sampler {
             progress.accept(first * shape.height() + (row + 1) * here);
           }
         });
+  }
+
+  private byte[] part(byte[] given, int first, int count) {
+    int size = model.imageShape().dimensions();
+    return given == null ? null : Arrays.copyOfRange(given, first * size, (first + count) * size);
   }
 
   /**

@@ -2,6 +2,7 @@ package dev.gatun.models.pixelcnn;
 
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Graph;
+import dev.gatun.engine.PixelDistribution;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
 import dev.gatun.models.Model.Nats;
@@ -18,6 +19,11 @@ public record Categorical(int levels, int colours) implements Likelihood {
   private static final int BLOCK = 16;
   private static final ThreadLocal<float[]> SCRATCH =
       ThreadLocal.withInitial(() -> new float[MOST_LEVELS]);
+
+  @Override
+  public PixelDistribution distribution() {
+    return new PixelDistribution.Categorical(levels);
+  }
 
   @Override
   public int parameters() {

@@ -2,11 +2,15 @@ package dev.gatun.models.pixelcnn;
 
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Graph;
+import dev.gatun.engine.PixelDistribution;
 import dev.gatun.engine.Value;
 import dev.gatun.models.Model.Nats;
 
 /** The distribution of a pixel's colours, given what the network says of it. */
 public interface Likelihood {
+  /** The same for devices that draw pixels themselves. */
+  PixelDistribution distribution();
+
   /** How many numbers the network gives for a pixel: P. */
   int parameters();
 

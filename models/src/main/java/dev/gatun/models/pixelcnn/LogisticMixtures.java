@@ -2,6 +2,7 @@ package dev.gatun.models.pixelcnn;
 
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Graph;
+import dev.gatun.engine.PixelDistribution;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.op.LogisticMixture;
 import dev.gatun.models.Model.Nats;
@@ -14,6 +15,11 @@ import java.util.List;
  * @see "Salimans et al. 2017, PixelCNN++, sections 2.1 and 2.2"
  */
 public record LogisticMixtures(int mixtures, int levels, int colours) implements Likelihood {
+  @Override
+  public PixelDistribution distribution() {
+    return new PixelDistribution.Logistics(mixtures, levels);
+  }
+
   @Override
   public int parameters() {
     return new LogisticMixture(mixtures, levels, null).channels(colours);

@@ -295,7 +295,7 @@ class SamplerTest extends WithDevice {
     Callable<byte[]> task =
         () -> {
           PixelModel model = kind.small(H, W, 3, K, 0);
-          try (Device own = Devices.open("cpu");
+          try (Device own = Devices.open(device.name());
               Parameters weights = Nets.weights(own, model, 11);
               CachedSampler sampler = new CachedSampler(own, model, weights, DType.F32)) {
             return sampler.sample(64, 9, 1, r -> {});
