@@ -101,6 +101,7 @@ struct BlockRun {
   Arena* arena;
   ClusterRun* cluster;
   bool begun;
+  size_t sharedBytes;  // arrays in use, with the dynamic one
   uint64_t epoch;
   // Lanes of each warp, as masks: ended, and waiting at a warp's operation.
   uint32_t ended[1024 / kWarp];
@@ -694,7 +695,16 @@ SharedArray& arrayOf(BlockRun& b, const void* slot, const char* name, size_t byt
       stop(CUDA_ERROR_LAUNCH_FAILED, "no room for the shared array %s of %zu bytes", name, bytes);
     }
   }
-  if (found->epoch != b.epoch) beginArray(b, *found);
+  if (found->epoch != b.epoch) {
+    beginArray(b, *found);
+    b.sharedBytes += bytes;
+    // 48 KiB unless the function's attribute allows more, then 227 KiB.
+    size_t most = machine().spec->maxDynamicShared > 48 * 1024 ? 232448 : 48 * 1024;
+    if (b.sharedBytes > most) {
+      stop(CUDA_ERROR_LAUNCH_FAILED, "%zu bytes of shared arrays in a block, the last of them %s; %zu is the most",
+           b.sharedBytes, name, most);
+    }
+  }
   return *found;
 }
 
@@ -922,6 +932,7 @@ void startBlock(Machine& m, BlockRun& b, ClusterRun& c, Thread* threads, unsigne
   b.cluster = &c;
   c.alive += count;
   b.begun = false;
+  b.sharedBytes = 0;
   if (arena->sealed) resetArena(*arena);
   b.threads = threads;
   b.count = b.alive = count;

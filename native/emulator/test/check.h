@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+struct Config;
 extern "C" {
 typedef unsigned long long Ptr;
 typedef void *Ctx, *Mod, *Fn, *Str, *Ev, *Gr, *Ex;
@@ -49,6 +50,8 @@ int cuFuncGetAttribute(int*, int, Fn);
 int cuFuncSetAttribute(Fn, int, int);
 int cuLaunchKernel(Fn, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Str,
                    void**, void**);
+int cuLaunchKernelEx(const Config*, Fn, void**, void**);
+int cuOccupancyMaxActiveClusters(int*, Fn, const Config*);
 int cuLaunchCooperativeKernel(Fn, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
                               unsigned, Str, void**);
 int cuStreamCreate(Str*, unsigned);
@@ -78,6 +81,23 @@ const char* gatunEmuLastFault();
 int gatunEmuClearFault();
 int gatunEmuSetWatchdogMillis(long long);
 }
+
+/* CUlaunchAttribute and CUlaunchConfig. */
+struct Attribute {
+  int id;  // 2 cooperative, 4 cluster dimension
+  int pad;
+  union {
+    char bytes[64];
+    int cooperative;
+    unsigned cluster[3];
+  } value;
+};
+struct Config {
+  unsigned gridX, gridY, gridZ, blockX, blockY, blockZ, shared;
+  Str stream;
+  Attribute* attributes;
+  unsigned count;
+};
 
 inline int failed = 0, passed = 0;
 inline std::string label;         // the order that the checks run in
@@ -157,7 +177,10 @@ inline std::vector<float> ramp(size_t n) {
 
 /* Each runs once an order. */
 void tiles();
+void clusters();
+void pools();
 /* And once, at the end. */
 void tileTimings();
+void clusterPlants();
 
 #endif

@@ -9,7 +9,7 @@ CXX=${CXX:-g++}
 [ -f "$out/libcuda.so.1" ] || exit 0
 out=$(cd "$out" && pwd)
 modules=
-for source in kernels tiles; do
+for source in kernels tiles clusters; do
   (cd "$here" && "$CXX" -x c++ -std=c++17 -O2 -fPIC -shared -fno-gnu-unique -ffp-contract=off \
     -fno-strict-aliasing -Wl,-Bsymbolic -DGATUN_EMULATED -Wall -Wextra -Werror -I ../include \
     -I ../../../kernels/src/main/cuda $source.cu -o "$out/test_$source.so")
