@@ -48,6 +48,7 @@ struct KernelLaunch {
   std::shared_ptr<Module> module;  // keeps the code mapped
   dim3 grid, block, cluster;
   unsigned sharedBytes = 0;
+  unsigned maxDynamicShared = 0;  // the function's, when it was launched
   bool cooperative = false;
   std::vector<uint64_t> storage;  // 16-byte slots
   std::vector<void*> arguments;

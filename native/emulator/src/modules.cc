@@ -37,7 +37,7 @@ Fault KernelLaunch::run() const {
   spec.grid = grid;
   spec.block = block;
   spec.cluster = cluster;
-  spec.maxDynamicShared = unsigned(function->maxDynamicShared);
+  spec.maxDynamicShared = maxDynamicShared;
   spec.sharedBytes = sharedBytes;
   spec.cooperative = cooperative;
   return runKernel(spec);
@@ -182,6 +182,7 @@ int prepareLaunch(Function* f, dim3 grid, dim3 block, unsigned sharedBytes, Laun
   launch->grid = grid;
   launch->block = block;
   launch->sharedBytes = sharedBytes;
+  launch->maxDynamicShared = unsigned(f->maxDynamicShared);
   launch->cooperative = mode.cooperative;
   launch->cluster = cluster;
   const char* buffer = nullptr;
