@@ -48,6 +48,7 @@ struct Thread {
   BlockRun* block;
   State state;
   uint8_t kind;
+  uint8_t warp;  // its number in the block
   const char* what;
   const char* file;
   int line;
@@ -106,6 +107,7 @@ struct BlockRun {
   // Lanes of each warp, as masks: ended, and waiting at a warp's operation.
   uint32_t ended[1024 / kWarp];
   uint32_t atWarp[1024 / kWarp];
+  void* arguments[1024];  // of those at a collective
 };
 
 struct Machine {
@@ -128,10 +130,8 @@ struct Machine {
   char text[1024];
 };
 
-Machine& machine() {
-  static Machine* m = new Machine();
-  return *m;
-}
+Machine* const theMachine = new Machine();  // outlives exit(): other threads may still run
+inline Machine& machine() { return *theMachine; }
 
 void* abandoned;  // where a stopped fibre's stack pointer goes: nobody resumes it
 
@@ -414,12 +414,29 @@ void clusterWait(const char* file, int line) {
 
 /* ---- warps ---- */
 
-unsigned warpOf(const Thread* t) { return unsigned(t - t->block->threads) / kWarp; }
+unsigned warpOf(const Thread* t) { return t->warp; }
 
 /** The lanes that a warp has: the last one of a block may be short. */
 uint32_t lanesOf(const BlockRun& b, unsigned warp) {
   unsigned n = b.count - warp * kWarp;
   return n >= kWarp ? 0xffffffffu : (1u << n) - 1;
+}
+
+/** First in, first out lets a warp go on before the next one: its 32 stacks are in the cache. */
+void releaseLanes(Machine& m, Thread* first, uint32_t named) {
+  if (m.order == Order::kFifo) {
+    for (uint32_t left = named; left != 0;) {
+      unsigned lane = 31u - unsigned(__builtin_clz(left));
+      left &= ~(1u << lane);
+      Thread* t = &first[lane];
+      t->state = State::kReady;
+      m.head = (m.head - 1) & m.ringMask;
+      m.ready[m.head] = t;
+      ++m.readyCount;
+    }
+  } else {
+    for (uint32_t left = named; left != 0; left &= left - 1) makeReady(m, &first[__builtin_ctz(left)]);
+  }
 }
 
 /** Releases the lanes that t's mask names if all of them are there. */
@@ -446,7 +463,7 @@ void tryWarp(Machine& m, Thread* t) {
     }
   }
   b.atWarp[warp] &= ~named;
-  for (uint32_t left = named; left != 0; left &= left - 1) makeReady(m, &first[__builtin_ctz(left)]);
+  releaseLanes(m, first, named);
 }
 
 [[noreturn]] void stopForExitedLane(const Thread* waiting, unsigned lane) {
@@ -496,7 +513,7 @@ void warpCollective(void* own, void (*fn)(void* const*), const char* what, const
   t->shown.spins = 0;
   t->kind = kCollective;
   t->mask = ~0u;
-  t->value = reinterpret_cast<uint64_t>(own);
+  b.arguments[warp * kWarp + t->shown.lane] = own;
   t->what = what;
   t->file = file;
   t->line = line;
@@ -509,17 +526,13 @@ void warpCollective(void* own, void (*fn)(void* const*), const char* what, const
   b.atWarp[warp] |= 1u << t->shown.lane;
   if (b.atWarp[warp] == ~0u) {
     Thread* lanes = &b.threads[warp * kWarp];
-    void* arguments[kWarp];
     bool together = true;
-    for (unsigned i = 0; i < kWarp; ++i) {
-      together = together && sameSite(lanes[i], *t);
-      arguments[i] = reinterpret_cast<void*>(lanes[i].value);
-    }
+    for (unsigned i = 0; i < kWarp; ++i) together = together && sameSite(lanes[i], *t);
     // Else some wait elsewhere, and that is told once nobody can go on.
     if (together) {
-      fn(arguments);
+      fn(&b.arguments[warp * kWarp]);
       b.atWarp[warp] = 0;
-      for (unsigned i = 0; i < kWarp; ++i) makeReady(m, &lanes[i]);
+      releaseLanes(m, lanes, ~0u);
     }
   }
   block(m, t);
@@ -937,28 +950,37 @@ void startBlock(Machine& m, BlockRun& b, ClusterRun& c, Thread* threads, unsigne
   b.threads = threads;
   b.count = b.alive = count;
   b.waiting = 0;
-  memset(b.ended, 0, sizeof b.ended);
-  memset(b.atWarp, 0, sizeof b.atWarp);
+  const size_t warps = (count + kWarp - 1) / kWarp;
+  memset(b.ended, 0, warps * sizeof b.ended[0]);
+  memset(b.atWarp, 0, warps * sizeof b.atWarp[0]);
   b.arena = arena;
   b.epoch = ++m.epoch;
+  for (unsigned i = 0; i < count; ++i) {
+    Thread& t = threads[i];
+    t.shown.spins = 0;
+    t.group = 0;
+    t.arrived = false;
+    makeReady(m, &t);
+  }
+  m.aliveTotal += count;
+}
+
+/** What stays the same from block to block that runs in b's place. */
+void prepareThreads(const LaunchSpec& spec, BlockRun& b, Thread* threads, unsigned count) {
   unsigned x = 0, y = 0, z = 0;
   for (unsigned i = 0; i < count; ++i) {
     Thread& t = threads[i];
     t.shown.threadIdx = {x, y, z};
     t.shown.lane = i % kWarp;
-    t.shown.spins = 0;
+    t.warp = uint8_t(i / kWarp);
     t.shown.block = &b.shown;
-    t.fibre = nullptr;
+    t.fibre = nullptr;  // and again when its thread ends
     t.block = &b;
-    t.group = 0;
-    t.arrived = false;
     if (++x == spec.block.x) {
       x = 0;
       if (++y == spec.block.y) y = 0, ++z;
     }
-    makeReady(m, &t);
   }
-  m.aliveTotal += count;
 }
 
 /** Runs the resident threads to their end or the first fault. */
@@ -1073,6 +1095,9 @@ Fault runKernel(const LaunchSpec& spec) {
   m.blocks.resize(resident);
   m.clusters.resize(resident / clusterSize);
   std::vector<Arena*>& arenas = arenasFor(m, resident);
+  for (size_t i = 0; i < resident; ++i) {
+    prepareThreads(spec, m.blocks[i], &m.threads[i * perBlock], perBlock);
+  }
   BlockOrder order(m.order, blocks / clusterSize);
   {
     KernelScope scope;
