@@ -49,6 +49,8 @@ struct Thread {
   State state;
   uint8_t kind;
   uint8_t warp;  // its number in the block
+  bool arrived;  // at the cluster's barrier, and has not waited yet
+  unsigned group;  // of asynchronous copies; all that a new block resets lies above
   const char* what;
   const char* file;
   int line;
@@ -57,9 +59,7 @@ struct Thread {
   uint64_t value;
   uint64_t result;
   std::vector<AsyncCopy>* copies;
-  unsigned group;
-  bool arrived;           // at the cluster's barrier, and has not waited yet
-  uint64_t arrivedPhase;  // of the cluster, when it did
+  uint64_t arrivedPhase;  // of the cluster, when it arrived
   const char* arriveFile;
   int arriveLine;
 };
@@ -88,9 +88,9 @@ struct Arena {
 struct ClusterRun {
   BlockRun* first;
   unsigned size;
-  unsigned alive;    // threads
-  unsigned arrived;  // of them, at the barrier of this phase
+  unsigned arrived;  // threads, at the barrier of this phase
   uint64_t phase;
+  unsigned alive() const;
 };
 
 struct BlockRun {
@@ -109,6 +109,12 @@ struct BlockRun {
   uint32_t atWarp[1024 / kWarp];
   void* arguments[1024];  // of those at a collective
 };
+
+unsigned ClusterRun::alive() const {
+  unsigned n = 0;
+  for (unsigned r = 0; r < size; ++r) n += first[r].alive;
+  return n;
+}
 
 struct Machine {
   Order order = Order::kFifo;
@@ -244,7 +250,7 @@ void fibreMain() {
     m.spec->entry(m.spec->arguments);
     onExit(m, t);
     Fibre* mine = t->fibre;
-    if (stackSmashed(mine)) {
+    if (!mine->guarded && stackSmashed(mine)) {
       stop(CUDA_ERROR_LAUNCH_FAILED, "fibre stack overflow (%zu KiB; GATUN_EMU_STACK_KB)",
            stackBytes() / 1024);
     }
@@ -387,7 +393,7 @@ void clusterArrive(const char* file, int line) {
   t->arrivedPhase = c.phase;
   t->arriveFile = file;
   t->arriveLine = line;
-  if (++c.arrived == c.alive) releaseCluster(m, c);
+  if (++c.arrived == c.alive()) releaseCluster(m, c);
 }
 
 void clusterWait(const char* file, int line) {
@@ -779,6 +785,20 @@ void checkShared(Machine& m, BlockRun& b) {
 
 /* ---- the end of a thread, a block, a kernel ---- */
 
+/** A thread that has ended counts as arrived; a block that has ended has no shared memory. */
+void leaveCluster(Machine& m, Thread* t, ClusterRun& c) {
+  BlockRun& b = *t->block;
+  if (t->arrived && t->arrivedPhase == c.phase) --c.arrived;
+  unsigned alive = c.alive();
+  if (alive == 0) return;
+  if (b.alive == 0) {
+    checkShared(m, b);
+    if (m.fault.code != 0) leave();
+    seal(*b.arena);
+  }
+  if (c.arrived == alive) releaseCluster(m, c);
+}
+
 void onExit(Machine& m, Thread* t) {
   t->state = State::kExited;
   BlockRun& b = *t->block;
@@ -793,16 +813,7 @@ void onExit(Machine& m, Thread* t) {
     tryWarp(m, o);
   }
   ClusterRun& c = *b.cluster;
-  --c.alive;
-  if (t->arrived && t->arrivedPhase == c.phase) --c.arrived;
-  if (c.alive > 0) {
-    if (b.alive == 0) {
-      checkShared(m, b);
-      if (m.fault.code != 0) leave();
-      seal(*b.arena);
-    }
-    if (c.arrived == c.alive) releaseCluster(m, c);
-  }
+  if (c.size > 1 || c.arrived > 0) leaveCluster(m, t, c);
   // Threads that have ended count as arrived, as on sm_70 and later.
   if (b.alive > 0 && b.waiting == b.alive) releaseBlock(m, b);
   if (m.aliveTotal > 0 && m.atGrid == m.aliveTotal) releaseGrid(m);
@@ -943,7 +954,6 @@ void startBlock(Machine& m, BlockRun& b, ClusterRun& c, Thread* threads, unsigne
   b.shown.clusterRank = rank;
   b.shown.clusterSize = c.size;
   b.cluster = &c;
-  c.alive += count;
   b.begun = false;
   b.sharedBytes = 0;
   if (arena->sealed) resetArena(*arena);
@@ -1104,7 +1114,7 @@ Fault runKernel(const LaunchSpec& spec) {
     for (uint64_t done = 0; done < blocks && m.fault.code == 0; done += resident) {
       for (size_t i = 0; i < m.clusters.size(); ++i) {
         ClusterRun& c = m.clusters[i];
-        c = {&m.blocks[i * clusterSize], clusterSize, 0, 0, 0};
+        c = {&m.blocks[i * clusterSize], clusterSize, 0, 0};
         uint64_t number = spec.cooperative ? i : order.take();
         for (unsigned r = 0; r < clusterSize; ++r) {
           size_t at = i * clusterSize + r;
