@@ -94,7 +94,7 @@ bool grow() {
       f->guarded = true;
       --p.guardedLeft;
     }
-    // Frames of different fibres at different offsets in their pages: else all compete for a few cache sets.
+    // Frames at different offsets in their pages: else all compete for a few cache sets.
     f->shift = unsigned(p.all.size() % 32) * 128;
     startAnew(f);
     p.all.push_back(f);

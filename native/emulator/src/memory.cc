@@ -259,7 +259,8 @@ std::string describeAddress(uintptr_t address) {
   }
   const Allocation* at = find(address, 1);
   if (at != nullptr && !at->live) {
-    snprintf(text, sizeof text, "%zu bytes into a stream-ordered %zu-byte allocation whose turn has not come",
+    snprintf(text, sizeof text,
+             "%zu bytes into a stream-ordered %zu-byte allocation whose turn has not come",
              size_t(address - at->begin), at->bytes);
     return text;
   }

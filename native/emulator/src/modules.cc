@@ -130,7 +130,7 @@ bool known(const Function* f) { return f != nullptr && driver().handles.count(f)
 
 constexpr uint64_t kThreadsPerMultiprocessor = 2048;
 constexpr uint64_t kMultiprocessors = 132;
-constexpr uint64_t kMultiprocessorsTogether = 16;  // of a graphics processing cluster, usable by one cluster
+constexpr uint64_t kMultiprocessorsTogether = 16;  // what one cluster can spread over
 constexpr uint64_t kPortableCluster = 8, kLargestCluster = 16;
 constexpr int kMostDynamicShared = 232448;
 
@@ -169,11 +169,13 @@ int prepareLaunch(Function* f, dim3 grid, dim3 block, unsigned sharedBytes, Laun
       grid.y % cluster.y != 0 || grid.z % cluster.z != 0) {
     return CUDA_ERROR_INVALID_VALUE;
   }
-  if (uint64_t(cluster.x) * cluster.y * cluster.z > (f->largeClusters ? kLargestCluster : kPortableCluster)) {
+  if (uint64_t(cluster.x) * cluster.y * cluster.z >
+      (f->largeClusters ? kLargestCluster : kPortableCluster)) {
     return CUDA_ERROR_INVALID_CLUSTER_SIZE;
   }
-  if (mode.cooperative && uint64_t(grid.x) * grid.y * grid.z >
-                              kMultiprocessors * unsigned(blocksPerMultiprocessor(threads, sharedBytes))) {
+  if (mode.cooperative &&
+      uint64_t(grid.x) * grid.y * grid.z >
+          kMultiprocessors * unsigned(blocksPerMultiprocessor(threads, sharedBytes))) {
     return CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
   }
   auto launch = std::make_shared<KernelLaunch>();
@@ -438,7 +440,8 @@ GATUN_API int cuOccupancyMaxActiveClusters(int* clusters, Function* f, const Lau
     return CUDA_ERROR_INVALID_CLUSTER_SIZE;
   }
   uint64_t blocks = uint64_t(blocksPerMultiprocessor(threads, config->sharedBytes));
-  *clusters = int(kMultiprocessors / kMultiprocessorsTogether * (kMultiprocessorsTogether * blocks / size));
+  *clusters = int(kMultiprocessors / kMultiprocessorsTogether *
+                  (kMultiprocessorsTogether * blocks / size));
   return 0;
 }
 

@@ -132,7 +132,8 @@ GATUN_API int cuMemFreeAsync(DevicePtr p, Stream* stream) {
     release(uintptr_t(p), &complaint);
     if (early) {
       return {CUDA_ERROR_ILLEGAL_ADDRESS,
-              "cuMemFreeAsync: the free's turn comes before the allocation's; no event orders their streams"};
+              "cuMemFreeAsync: the free's turn comes before the allocation's; no event orders their "
+              "streams"};
     }
     return complaint.empty() ? Fault() : Fault{CUDA_ERROR_ILLEGAL_ADDRESS, complaint};
   };

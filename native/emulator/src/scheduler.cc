@@ -603,8 +603,9 @@ void copyAsync(void* to, const void* from, unsigned bytes, unsigned sourceBytes,
   Thread* t = m.current;
   requireShared(to, bytes, bytes, "cp.async", file, line);
   if (reinterpret_cast<uintptr_t>(from) % bytes != 0) {
-    stopAt(t, CUDA_ERROR_MISALIGNED_ADDRESS, "cp.async (%s:%d): the source %p is not aligned to %u bytes",
-           baseName(file), line, from, bytes);
+    stopAt(t, CUDA_ERROR_MISALIGNED_ADDRESS,
+           "cp.async (%s:%d): the source %p is not aligned to %u bytes", baseName(file), line, from,
+           bytes);
   }
   // Until waited for, the destination holds what no correct kernel reads.
   memset(to, 0xFF, bytes);
@@ -720,8 +721,9 @@ SharedArray& arrayOf(BlockRun& b, const void* slot, const char* name, size_t byt
     // 48 KiB unless the function's attribute allows more, then 227 KiB.
     size_t most = machine().spec->maxDynamicShared > 48 * 1024 ? 232448 : 48 * 1024;
     if (b.sharedBytes > most) {
-      stop(CUDA_ERROR_LAUNCH_FAILED, "%zu bytes of shared arrays in a block, the last of them %s; %zu is the most",
-           b.sharedBytes, name, most);
+      stop(CUDA_ERROR_LAUNCH_FAILED,
+           "%zu bytes of shared arrays in a block, the last of them %s; %zu is the most", b.sharedBytes,
+           name, most);
     }
   }
   return *found;

@@ -175,7 +175,9 @@ struct Device {
   Ptr p = 0;
   size_t n;
   explicit Device(size_t n_) : n(n_) { MUST(cuMemAlloc_v2(&p, n * sizeof(T))); }
-  Device(const std::vector<T>& v) : Device(v.size()) { MUST(cuMemcpyHtoD_v2(p, v.data(), n * sizeof(T))); }
+  Device(const std::vector<T>& v) : Device(v.size()) {
+    MUST(cuMemcpyHtoD_v2(p, v.data(), n * sizeof(T)));
+  }
   ~Device() { cuMemFree_v2(p); }
   std::vector<T> get() const {
     std::vector<T> v(n);

@@ -1,4 +1,5 @@
-/* clusters.cu - the kernels' cluster, grid and acquire headers under test, with bugs to plant by number. */
+/* clusters.cu - the kernels' cluster, grid and acquire headers under test, with bugs to plant by
+ * number. */
 #include "common/cluster.cuh"
 #include "common/grid.cuh"
 #include "common/portable.cuh"
@@ -15,10 +16,10 @@ KERNEL(cluster_places, 0)
 
 /* Each block gets the next one's tile, reversed: y [blocks][64]. */
 TEST_KERNEL(cluster_rotate)(const float* x, float* y, int plant) {
-  SHARED(float, unused, [3]);
+  SHARED(float, one, [3]);
   SHARED(float, tile, [64]);
   const int t = threadIdx.x, b = blockIdx.x;
-  unused[0] = 1.0f;
+  one[0] = 1.0f;
   tile[t] = x[b * 64 + t];
   if (plant == 2) {
     __syncthreads();
@@ -26,7 +27,7 @@ TEST_KERNEL(cluster_rotate)(const float* x, float* y, int plant) {
     cluster_sync();
   }
   const float* next = cluster_map(tile, (cluster_rank() + 1) % cluster_size());
-  y[b * 64 + t] = next[63 - t];
+  y[b * 64 + t] = next[63 - t] * one[0];
   if (plant != 3) cluster_sync();
 }
 KERNEL(cluster_rotate, 64)
@@ -109,7 +110,7 @@ TEST_KERNEL(cluster_wrong)(float* x, int how) {
 }
 KERNEL(cluster_wrong, 64)
 
-/* x [n] rotated by one a round; done counts the blocks that were through all rounds. */
+/* x [n] rotated by one a round. */
 TEST_KERNEL(grid_header_rotate)(int* x, unsigned* barrier, int rounds, int plant) {
   const int n = gridDim.x * blockDim.x;
   const int i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -122,7 +123,7 @@ TEST_KERNEL(grid_header_rotate)(int* x, unsigned* barrier, int rounds, int plant
 }
 KERNEL(grid_header_rotate, 256)
 
-/* Rank by rank within each cluster, cluster by cluster over the grid: x [1] = x * 2 + 1 by each block. */
+/* x [2 * blocks]: the block that mirrors each one in its cluster, then what its successor wrote. */
 TEST_KERNEL(grid_of_clusters)(int* x, unsigned* barrier) {
   SHARED(int, word, [1]);
   if (threadIdx.x == 0) word[0] = int(blockIdx.x);

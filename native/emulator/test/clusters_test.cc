@@ -1,4 +1,5 @@
-// clusters_test.cc - clusters, distributed shared memory, grid barriers and spin-waits of the kernels' headers.
+// clusters_test.cc - clusters, their shared memory, grid barriers and spin-waits, through the kernels'
+// own headers.
 #include "check.h"
 
 namespace {
@@ -10,7 +11,8 @@ int launchClusters(Fn f, const unsigned (&grid)[3], const unsigned (&cluster)[3]
   memcpy(attributes[0].value.cluster, cluster, sizeof cluster);
   attributes[1].id = 2;
   attributes[1].value.cooperative = 1;
-  Config config{grid[0], grid[1], grid[2], block, 1, 1, shared, nullptr, attributes, cooperative ? 2u : 1u};
+  Config config{grid[0], grid[1], grid[2], block,      1,
+                1,       shared,  nullptr, attributes, cooperative ? 2u : 1u};
   return cuLaunchKernelEx(&config, f, arguments, nullptr);
 }
 
@@ -18,7 +20,9 @@ template <class... A>
 int runClusters(const char* name, unsigned blocks, unsigned cluster, unsigned threads, unsigned shared,
                 A... arguments) {
   void* p[] = {static_cast<void*>(&arguments)..., nullptr};
-  if (int e = launchClusters(fn(name), {blocks, 1, 1}, {cluster, 1, 1}, threads, shared, false, p)) return e;
+  if (int e = launchClusters(fn(name), {blocks, 1, 1}, {cluster, 1, 1}, threads, shared, false, p)) {
+    return e;
+  }
   return cuCtxSynchronize();
 }
 
@@ -95,7 +99,8 @@ void sharedMemory() {
   for (int i = 0; i < 512; ++i) expected += v[size_t(i)] = i * i % 97;
   Device<int> dv(v), sum(1), other(512);
   MUST(runClusters("cluster_total", 4, 4, 128, 0, dv.p, sum.p, other.p));
-  check(sum.get()[0] == expected && other.get() == v, "arrive, work, wait; atomics on another block's word");
+  check(sum.get()[0] == expected && other.get() == v,
+        "arrive, work, wait; atomics on another block's word");
   const unsigned large[3] = {16, 1, 1};
   Device<float> x16(ramp(1024)), y16(1024);
   int plant = 0;
@@ -142,7 +147,8 @@ void sharedMemory() {
 void clusterFaults() {
   Device<float> x(64);
   auto go = [&](int how) { return runClusters("cluster_wrong", 2, 2, 32, 0, x.p, how); };
-  faults("a rank that the cluster lacks", go(0), 700, {"cluster_map (clusters.cu:", "rank 2 of a cluster of 2"});
+  faults("a rank that the cluster lacks", go(0), 700,
+         {"cluster_map (clusters.cu:", "rank 2 of a cluster of 2"});
   faults("a map of global memory", go(1), 700, {"in no shared array"});
   faults("two arrivals", go(2), 719, {"a second cluster arrival (clusters.cu:", "block ("});
   faults("a wait alone", go(3), 719, {"a cluster wait (clusters.cu:", "without an arrival"});
@@ -165,7 +171,8 @@ void grids() {
     Device<int> x(v);
     Device<unsigned> barrier(std::vector<unsigned>{0});
     void* p[] = {&x.p, &barrier.p, &rounds, &plant};
-    MUST(cuLaunchCooperativeKernel(fn("grid_header_rotate"), blocks, 1, 1, threads, 1, 1, 0, nullptr, p));
+    MUST(cuLaunchCooperativeKernel(fn("grid_header_rotate"), blocks, 1, 1, threads, 1, 1, 0, nullptr,
+                                   p));
     MUST(cuCtxSynchronize());
     bool ok = (barrier.get()[0] & 0x7fffffffu) == 0;
     auto r = x.get();

@@ -55,7 +55,6 @@ void order() {
     MUST(cuStreamWaitEvent(s.b, s.e, 0));
     MUST(cuMemAllocAsync(&q, 256, s.b));
     MUST(launchOn(s.b, fn("add_one"), 1, 64, 0, p, q, 64));
-    MUST(cuMemcpyDtoHAsync_v2(nullptr, 0, 0, s.b));
     MUST(launchOn(s.b, fn("add_one"), 1, 64, 0, q, y.p, 64));
     MUST(cuMemFreeAsync(q, s.b));
     MUST(cuEventRecord(s.e, s.b));
@@ -85,7 +84,8 @@ void order() {
   MUST(cuMemFree_v2(p));
   MUST(cuMemAllocAsync(&p, 4096, s.a));
   MUST(cuMemFreeAsync(p, s.b));
-  faults("a free not ordered after the allocation", cuCtxSynchronize(), 700, {"comes before the allocation's"});
+  faults("a free not ordered after the allocation", cuCtxSynchronize(), 700,
+         {"comes before the allocation's"});
 
   int found = 0;
   for (int round = 0; round < 20; ++round) {
@@ -97,7 +97,8 @@ void order() {
     if (cuCtxSynchronize() == 700) ++found;
     gatunEmuClearFault();
   }
-  check(found == 20, "a free while another stream uses the memory", std::to_string(found) + " of 20 rounds");
+  check(found == 20, "a free while another stream uses the memory",
+        std::to_string(found) + " of 20 rounds");
 
   // The bookkeeping of frees.
   MUST(cuMemAllocAsync(&p, 100, s.a));
@@ -137,7 +138,8 @@ void accounts() {
   check(cuMemAllocFromPoolAsync(&more, 16, pool, s.a) == 2, "an allocation beyond the pool's limit");
   check(read(pool, kUsed) == 1 << 20 && read(pool, kReserved) == 1 << 20, "used and reserved");
   MUST(cuMemFreeAsync(p[3], s.a));
-  check(cuMemAllocFromPoolAsync(&p[3], quarter, pool, s.a) == 0, "a queued free makes room in stream order");
+  check(cuMemAllocFromPoolAsync(&p[3], quarter, pool, s.a) == 0,
+        "a queued free makes room in stream order");
   for (Ptr each : p) MUST(cuMemFreeAsync(each, s.a));
   check(read(pool, kUsed) == 0 && read(pool, kReserved) == 1 << 20, "freed memory is kept until a wait");
   size_t free, freeThen, total;
@@ -201,6 +203,7 @@ void pinned() {
   size_t free, freeThen, total;
   MUST(cuMemGetInfo_v2(&free, &total));
   MUST(cuMemHostAlloc(&locked, 1 << 20, 0));
+  check(cuMemHostRegister_v2(locked, 4096, 0) == 712, "page-locked memory registered");
   MUST(cuMemGetInfo_v2(&freeThen, &total));
   check(free == freeThen, "page-locked memory is not the device's");
   check(cuMemFree_v2(reinterpret_cast<Ptr>(locked)) == 1 && cuMemFreeHost(host.data()) == 1,
@@ -242,7 +245,8 @@ void captured() {
   }
   check(count == 5 && seen[0] == 1 && seen[1] == 2 && seen[2] == 1 && seen[3] == 1,
         "kernel, copies, fill and host function as nodes");
-  check(cuEventQuery(s.e) == 907 && cuEventSynchronize(s.e) == 907 && cuStreamWaitEvent(s.b, s.e, 0) == 907,
+  check(cuEventQuery(s.e) == 907 && cuEventSynchronize(s.e) == 907 &&
+            cuStreamWaitEvent(s.b, s.e, 0) == 907,
         "an event of a capture is no point in time");
   MUST(cuGraphInstantiateWithFlags(&ex, g, 0));
   for (int i = 0; i < 64; ++i) locked[i] = float(i);
@@ -262,7 +266,9 @@ void sharedLimits() {
   int at = 0;
   p[1] = &at;
   MUST(cuFuncSetAttribute(f, 8, 49152));
-  auto go = [&](unsigned bytes) { return cuLaunchKernel(f, 1, 1, 1, 1, 1, 1, bytes, nullptr, p, nullptr); };
+  auto go = [&](unsigned bytes) {
+    return cuLaunchKernel(f, 1, 1, 1, 1, 1, 1, bytes, nullptr, p, nullptr);
+  };
   check(go(49152) == 0 && go(49153) == 1, "48 KiB of dynamic shared memory unless more is asked for");
   MUST(cuFuncSetAttribute(f, 8, 232448));
   check(go(232448) == 0 && go(232449) == 1 && cuFuncSetAttribute(f, 8, 232449) == 1, "227 KiB then");
