@@ -9,6 +9,7 @@
 #include "driver.h"
 #include "faults.h"
 #include "memory.h"
+#include "pools.h"
 
 namespace gatun {
 
@@ -97,7 +98,9 @@ void destroyContext(Context* c) {
     d.modules.erase(m.get());
   }
   c->modules.clear();
-  releaseAll(c);
+  releaseAll(c, [](const Allocation& a) {
+    if (a.pool != nullptr && !a.retired) leavePool(a);
+  });
   for (size_t i = 0; i < d.contexts.size(); ++i) {
     if (d.contexts[i] == c) {
       d.contexts.erase(d.contexts.begin() + long(i));
@@ -226,6 +229,7 @@ GATUN_API int cuDeviceGetAttribute(int* value, int attribute, int device) {
     case 106: *value = 32; break;         // blocks a multiprocessor
     case 111: *value = 1024; break;       // shared memory the driver keeps
     case 115: *value = 1; break;          // memory pools
+    case 120: *value = 1; break;          // clusters
     default: *value = 0;
   }
   return 0;
@@ -376,7 +380,9 @@ GATUN_API int cuCtxGetApiVersion(Context*, unsigned* version) {
 GATUN_API int cuCtxSynchronize() {
   GATUN_ENTER();
   if (int e = captureForbids(in.context, nullptr)) return e;
-  return drainAll(in.context);
+  int e = drainAll(in.context);
+  trimPools();
+  return e;
 }
 
 GATUN_API int cuCtxGetStreamPriorityRange(int* least, int* greatest) {

@@ -4,6 +4,7 @@
 
 #include "driver.h"
 #include "memory.h"
+#include "pools.h"
 
 using namespace gatun;
 
@@ -27,15 +28,23 @@ struct Copy {
 
 enum Side { kHost, kDevice, kEither };
 
+/** Device memory, or host memory that the device reaches. */
 bool onDevice(const void* p, size_t bytes) {
-  return find(reinterpret_cast<uintptr_t>(p), bytes) != nullptr;
+  auto address = reinterpret_cast<uintptr_t>(p);
+  return find(address, bytes) != nullptr || isPinned(address, bytes);
+}
+
+bool lives(const void* p, size_t bytes) {
+  auto address = reinterpret_cast<uintptr_t>(p);
+  const Allocation* a = find(address, bytes);
+  return a != nullptr ? a->live : isPinned(address, bytes);
 }
 
 Fault runChecked(const Copy& copy, bool toDevice, bool fromDevice) {
-  // Freed between the call and its turn?
-  if ((toDevice && !onDevice(copy.to, copy.toSpan())) ||
-      (fromDevice && !onDevice(copy.from, copy.fromSpan()))) {
-    const void* bad = toDevice && !onDevice(copy.to, copy.toSpan()) ? copy.to : copy.from;
+  // Freed between the call and its turn, or not there yet?
+  bool badTo = toDevice && !lives(copy.to, copy.toSpan());
+  if (badTo || (fromDevice && !lives(copy.from, copy.fromSpan()))) {
+    const void* bad = badTo ? copy.to : copy.from;
     return {CUDA_ERROR_ILLEGAL_ADDRESS,
             "a copy uses " + describeAddress(reinterpret_cast<uintptr_t>(bad))};
   }
@@ -56,8 +65,8 @@ int copyAny(Context* c, const std::shared_ptr<Stream>& s, Copy copy, Side to, Si
   if (wait) {
     if (int e = captureForbids(c, s.get())) return e;
   }
-  bool pageableFrom = !fromDevice && !isPinned(reinterpret_cast<uintptr_t>(copy.from), bytes);
-  bool pageableTo = !toDevice && !isPinned(reinterpret_cast<uintptr_t>(copy.to), bytes);
+  bool pageableFrom = !fromDevice;
+  bool pageableTo = !toDevice;
   Work work;
   work.type = WorkType::kMemcpy;
   if (pageableFrom && !s->capture && !wait) {
@@ -94,7 +103,7 @@ int fill(Context* c, const std::shared_ptr<Stream>& s, DevicePtr to, size_t pitc
   Work work;
   work.type = WorkType::kMemset;
   work.run = [=]() -> Fault {
-    if (!onDevice(at(to), span)) {
+    if (!lives(at(to), span)) {
       return {CUDA_ERROR_ILLEGAL_ADDRESS, "a fill uses " + describeAddress(uintptr_t(to))};
     }
     for (size_t i = 0; i < height; ++i) {
@@ -121,44 +130,6 @@ int memoryFree(Context* c, DevicePtr p) {
   return 0;
 }
 
-/** A pool has no arena of its own: it counts what it gave, for the statistics that callers read. */
-struct Pool {
-  uint64_t releaseThreshold = 0;
-  uint64_t used = 0, usedHigh = 0;
-};
-Pool& defaultPool() {
-  static Pool* pool = new Pool();
-  return *pool;
-}
-bool isPool(Pool* p) { return p == &defaultPool() || driver().handles.count(p) != 0; }
-
-std::map<DevicePtr, Pool*>& pooled() {
-  static auto* map = new std::map<DevicePtr, Pool*>();
-  return *map;
-}
-
-int allocateFrom(Context* c, Pool* pool, DevicePtr* p, size_t bytes, Stream* stream) {
-  if (p == nullptr || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
-  std::shared_ptr<Stream> s = streamOf(c, stream);
-  if (!s) return CUDA_ERROR_INVALID_HANDLE;
-  if (s->capture) {
-    s->capture->invalid = true;
-    return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-  }
-  uintptr_t begin = allocate(c, bytes, false);
-  if (begin == 0) {
-    // Frees may still be queued.
-    if (int e = drainAll(c)) return e;
-    begin = allocate(c, bytes, false);
-  }
-  if (begin == 0) return CUDA_ERROR_OUT_OF_MEMORY;
-  pool->used += bytes;
-  if (pool->used > pool->usedHigh) pool->usedHigh = pool->used;
-  pooled()[begin] = pool;
-  *p = begin;
-  return 0;
-}
-
 }  // namespace
 
 /* ---- allocation ---- */
@@ -167,6 +138,7 @@ GATUN_API int cuMemAlloc_v2(DevicePtr* p, size_t bytes) {
   GATUN_ENTER();
   if (p == nullptr || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
   if (int e = captureForbids(in.context, nullptr)) return e;
+  makeRoom(bytes);
   uintptr_t begin = allocate(in.context, bytes, false);
   if (begin == 0) return CUDA_ERROR_OUT_OF_MEMORY;
   *p = begin;
@@ -188,19 +160,15 @@ GATUN_API int cuMemFree_v2(DevicePtr p) {
   if (p == 0) return 0;
   if (int e = captureForbids(in.context, nullptr)) return e;
   const Allocation* a = find(uintptr_t(p), 1);
-  if (a == nullptr || a->begin != p) return CUDA_ERROR_INVALID_VALUE;
+  if (a == nullptr || a->begin != p || a->host || a->retired) return CUDA_ERROR_INVALID_VALUE;
   if (int e = drainAll(in.context)) return e;
-  auto found = pooled().find(p);
-  if (found != pooled().end()) {
-    found->second->used -= a->bytes;
-    pooled().erase(found);
-  }
+  if (a->pool != nullptr) leavePool(*a);
   return memoryFree(in.context, p);
 }
 
 GATUN_API int cuMemGetInfo_v2(size_t* free, size_t* total) {
   GATUN_ENTER();
-  if (free) *free = freeBytes();
+  if (free) *free = totalBytes() - usedBytes() - keptByPools();
   if (total) *total = totalBytes();
   return 0;
 }
@@ -227,20 +195,27 @@ GATUN_API int cuMemAllocHost_v2(void** p, size_t bytes) { return cuMemHostAlloc(
 GATUN_API int cuMemFreeHost(void* p) {
   GATUN_ENTER();
   const Allocation* a = find(reinterpret_cast<uintptr_t>(p), 1);
-  if (a == nullptr || !a->host) return CUDA_ERROR_INVALID_VALUE;
+  if (a == nullptr || !a->host || a->begin != reinterpret_cast<uintptr_t>(p)) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
   if (int e = drainAll(in.context)) return e;
   return memoryFree(in.context, DevicePtr(reinterpret_cast<uintptr_t>(p)));
 }
 
 GATUN_API int cuMemHostGetDevicePointer_v2(DevicePtr* p, void* host, unsigned) {
   GATUN_ENTER();
-  if (!isPinned(reinterpret_cast<uintptr_t>(host), 1)) return CUDA_ERROR_INVALID_VALUE;
+  if (p == nullptr || !isPinned(reinterpret_cast<uintptr_t>(host), 1)) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
   *p = DevicePtr(reinterpret_cast<uintptr_t>(host));
   return 0;
 }
 
-GATUN_API int cuMemHostGetFlags(unsigned* flags, void*) {
+GATUN_API int cuMemHostGetFlags(unsigned* flags, void* p) {
   GATUN_ENTER();
+  if (flags == nullptr || !isPinned(reinterpret_cast<uintptr_t>(p), 1)) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
   *flags = 2;
   return 0;
 }
@@ -248,14 +223,18 @@ GATUN_API int cuMemHostGetFlags(unsigned* flags, void*) {
 GATUN_API int cuMemHostRegister_v2(void* p, size_t bytes, unsigned) {
   GATUN_ENTER();
   if (p == nullptr || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
-  registerHost(reinterpret_cast<uintptr_t>(p), bytes);
+  if (isPinned(reinterpret_cast<uintptr_t>(p), 1) ||
+      !registerHost(reinterpret_cast<uintptr_t>(p), bytes)) {
+    return CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
+  }
   return 0;
 }
 
 GATUN_API int cuMemHostUnregister(void* p) {
   GATUN_ENTER();
   if (int e = drainAll(in.context)) return e;
-  return unregisterHost(reinterpret_cast<uintptr_t>(p)) ? 0 : CUDA_ERROR_INVALID_VALUE;
+  return unregisterHost(reinterpret_cast<uintptr_t>(p)) ? 0
+                                                        : CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
 }
 
 GATUN_API int cuPointerGetAttribute(void* value, int attribute, DevicePtr p) {
@@ -271,97 +250,6 @@ GATUN_API int cuPointerGetAttribute(void* value, int attribute, DevicePtr p) {
     case 11: *static_cast<DevicePtr*>(value) = a->begin; return 0;
     case 12: *static_cast<size_t*>(value) = a->bytes; return 0;
     default: return CUDA_ERROR_NOT_SUPPORTED;
-  }
-}
-
-/* ---- stream-ordered allocation ---- */
-
-GATUN_API int cuMemAllocAsync(DevicePtr* p, size_t bytes, Stream* stream) {
-  GATUN_ENTER();
-  return allocateFrom(in.context, &defaultPool(), p, bytes, stream);
-}
-
-GATUN_API int cuMemAllocFromPoolAsync(DevicePtr* p, size_t bytes, Pool* pool, Stream* stream) {
-  GATUN_ENTER();
-  if (!isPool(pool)) return CUDA_ERROR_INVALID_VALUE;
-  return allocateFrom(in.context, pool, p, bytes, stream);
-}
-
-GATUN_API int cuMemFreeAsync(DevicePtr p, Stream* stream) {
-  GATUN_ENTER();
-  GATUN_STREAM(stream);
-  if (p == 0) return 0;
-  const Allocation* a = find(uintptr_t(p), 1);
-  if (a == nullptr || a->begin != p) return CUDA_ERROR_INVALID_VALUE;
-  if (s->capture) {
-    s->capture->invalid = true;
-    return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-  }
-  size_t bytes = a->bytes;
-  Work work;
-  work.type = WorkType::kMemFree;
-  work.run = [p, bytes]() -> Fault {
-    auto found = pooled().find(p);
-    if (found != pooled().end()) {
-      found->second->used -= bytes;
-      pooled().erase(found);
-    }
-    std::string complaint;
-    if (!release(uintptr_t(p), &complaint)) {
-      return {CUDA_ERROR_ILLEGAL_ADDRESS, "cuMemFreeAsync: freed twice"};
-    }
-    return complaint.empty() ? Fault() : Fault{CUDA_ERROR_ILLEGAL_ADDRESS, complaint};
-  };
-  return enqueue(s, std::move(work));
-}
-
-GATUN_API int cuDeviceGetDefaultMemPool(Pool** pool, int device) {
-  GATUN_ENTER(Entry::kInit);
-  if (device != 0) return CUDA_ERROR_INVALID_DEVICE;
-  *pool = &defaultPool();
-  return 0;
-}
-GATUN_API int cuDeviceGetMemPool(Pool** pool, int device) {
-  return cuDeviceGetDefaultMemPool(pool, device);
-}
-GATUN_API int cuDeviceSetMemPool(int, Pool* pool) {
-  GATUN_ENTER(Entry::kInit);
-  return isPool(pool) ? 0 : CUDA_ERROR_INVALID_VALUE;
-}
-GATUN_API int cuMemPoolCreate(Pool** pool, const void*) {
-  GATUN_ENTER(Entry::kInit);
-  *pool = new Pool();
-  driver().handles.insert(*pool);
-  return 0;
-}
-GATUN_API int cuMemPoolDestroy(Pool* pool) {
-  GATUN_ENTER(Entry::kInit);
-  // Never freed: queued frees may still name it.
-  return driver().handles.erase(pool) != 0 ? 0 : CUDA_ERROR_INVALID_VALUE;
-}
-GATUN_API int cuMemPoolTrimTo(Pool* pool, size_t) {
-  GATUN_ENTER(Entry::kInit);
-  return isPool(pool) ? 0 : CUDA_ERROR_INVALID_VALUE;
-}
-GATUN_API int cuMemPoolSetAttribute(Pool* pool, int attribute, void* value) {
-  GATUN_ENTER(Entry::kInit);
-  if (!isPool(pool) || value == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  switch (attribute) {
-    case 1: case 2: case 3: return 0;  // reuse policies
-    case 4: pool->releaseThreshold = *static_cast<uint64_t*>(value); return 0;
-    case 6: case 8: pool->usedHigh = pool->used; return 0;
-    default: return CUDA_ERROR_INVALID_VALUE;
-  }
-}
-GATUN_API int cuMemPoolGetAttribute(Pool* pool, int attribute, void* value) {
-  GATUN_ENTER(Entry::kInit);
-  if (!isPool(pool) || value == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  switch (attribute) {
-    case 1: case 2: case 3: *static_cast<int*>(value) = 1; return 0;
-    case 4: *static_cast<uint64_t*>(value) = pool->releaseThreshold; return 0;
-    case 5: case 7: *static_cast<uint64_t*>(value) = pool->used; return 0;
-    case 6: case 8: *static_cast<uint64_t*>(value) = pool->usedHigh; return 0;
-    default: return CUDA_ERROR_INVALID_VALUE;
   }
 }
 

@@ -39,14 +39,16 @@ struct Function {
   const GatunEmuKernel* kernel;
   std::shared_ptr<Module> module;
   int maxDynamicShared = 48 * 1024;
+  bool largeClusters = false;  // more than the 8 blocks that every device has room for
 };
 
 /** A launch with its parameters copied: capture and lazy streams outlive the caller's. */
 struct KernelLaunch {
   Function* function = nullptr;
   std::shared_ptr<Module> module;  // keeps the code mapped
-  dim3 grid, block;
+  dim3 grid, block, cluster;
   unsigned sharedBytes = 0;
+  unsigned maxDynamicShared = 0;  // the function's, when it was launched
   bool cooperative = false;
   std::vector<uint64_t> storage;  // 16-byte slots
   std::vector<void*> arguments;
@@ -124,7 +126,8 @@ struct Event {
   std::shared_ptr<Stream> stream;
   uint64_t number = 0;
   std::shared_ptr<int64_t> nanos;  // of the latest record
-  std::weak_ptr<Capture> capture;
+  bool captured = false;           // the latest record was in a capture: no point in time
+  std::weak_ptr<Capture> capture;  // while that goes on
   std::vector<GraphNode*> captureTail;
   bool done() const { return !recorded || stream->doneLast >= number; }
 };

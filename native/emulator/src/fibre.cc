@@ -72,7 +72,7 @@ Pool& pool() {
 }
 
 void startAnew(Fibre* f) {
-  auto* top = reinterpret_cast<uint64_t*>(f->stack + pool().stack);
+  auto* top = reinterpret_cast<uint64_t*>(f->stack + pool().stack - f->shift);
   top -= 8;
   memset(top, 0, 8 * sizeof(uint64_t));
   top[6] = reinterpret_cast<uint64_t>(fibreEntry);  // popped by ret; top[7] ends any backtrace
@@ -94,6 +94,8 @@ bool grow() {
       f->guarded = true;
       --p.guardedLeft;
     }
+    // Frames at different offsets in their pages: else all compete for a few cache sets.
+    f->shift = unsigned(p.all.size() % 32) * 128;
     startAnew(f);
     p.all.push_back(f);
     f->nextIdle = p.idle;

@@ -12,6 +12,7 @@ struct Fibre {
   char* stack;      // lowest usable byte
   Fibre* nextIdle;  // in the idle list
   bool guarded;     // a PROT_NONE page lies below the stack
+  unsigned shift;   // bytes that the first frame lies below the top
 };
 
 // Saves the callee-saved registers and the stack pointer in *save, goes on at load.

@@ -6,7 +6,13 @@
 
 namespace gatun {
 
-int prepareLaunch(Function* function, dim3 grid, dim3 block, unsigned sharedBytes, bool cooperative,
+/** How a launch runs, beside its grid. */
+struct LaunchMode {
+  bool cooperative = false;
+  dim3 cluster;
+};
+
+int prepareLaunch(Function* function, dim3 grid, dim3 block, unsigned sharedBytes, LaunchMode mode,
                   void** parameters, void** extra, std::shared_ptr<KernelLaunch>* out);
 
 }  // namespace gatun

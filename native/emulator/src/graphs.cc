@@ -212,10 +212,13 @@ struct KernelNodeParams {
   void* context;
 };
 
+/** In the mode of the launch that *out holds, if any. */
 int launchOf(const KernelNodeParams* p, std::shared_ptr<KernelLaunch>* out) {
   if (p == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  LaunchMode mode;
+  if (*out) mode = {(*out)->cooperative, (*out)->cluster};
   return prepareLaunch(p->function, {p->gridX, p->gridY, p->gridZ},
-                       {p->blockX, p->blockY, p->blockZ}, p->sharedBytes, false, p->parameters,
+                       {p->blockX, p->blockY, p->blockZ}, p->sharedBytes, mode, p->parameters,
                        p->extra, out);
 }
 }  // namespace

@@ -83,28 +83,79 @@ const char* canaryBroken(const char* low, const char* high) {
   return nullptr;
 }
 
-uintptr_t allocate(Context* context, size_t bytes, bool host) {
+namespace {
+
+Allocation* place(Context* context, size_t bytes, bool host, Pool* pool) {
   Heap& h = heap();
   size_t pages = (bytes + kPage - 1) / kPage * kPage;
-  if (h.begin == 0 || pages < bytes || bytes > h.total || h.used + bytes > h.total) return 0;
+  if (h.begin == 0 || pages < bytes || bytes > h.total) return nullptr;
+  if (!host && h.used + bytes > h.total) return nullptr;
   uintptr_t room = findRoom(h, pages);
-  if (room == 0) return 0;
+  if (room == 0) return nullptr;
   uintptr_t low = room + kPage;
   uintptr_t high = low + pages;
-  if (mprotect(reinterpret_cast<void*>(low), pages, PROT_READ | PROT_WRITE) != 0) return 0;
   uintptr_t begin = h.atStart ? low : (high - bytes) & ~uintptr_t(h.align - 1);
   h.cursor = high;
-  h.used += bytes;
-  h.live[low] = {begin, bytes, low, high, context, host};
-  fillCanary(reinterpret_cast<char*>(low), reinterpret_cast<char*>(begin));
-  fillCanary(reinterpret_cast<char*>(begin + bytes), reinterpret_cast<char*>(high));
-  if (h.poison && bytes <= kPoisonLimit) memset(reinterpret_cast<void*>(begin), 0xFF, bytes);
-  return begin;
+  if (!host) h.used += bytes;
+  return &(h.live[low] = {begin, bytes, low, high, context, host, pool, false, false});
+}
+
+bool open(Allocation& a) {
+  const Heap& h = heap();
+  if (mprotect(reinterpret_cast<void*>(a.low), a.high - a.low, PROT_READ | PROT_WRITE) != 0) {
+    return false;
+  }
+  a.live = true;
+  fillCanary(reinterpret_cast<char*>(a.low), reinterpret_cast<char*>(a.begin));
+  fillCanary(reinterpret_cast<char*>(a.begin + a.bytes), reinterpret_cast<char*>(a.high));
+  if (h.poison && a.bytes <= kPoisonLimit) memset(reinterpret_cast<void*>(a.begin), 0xFF, a.bytes);
+  return true;
+}
+
+Allocation* beginningAt(uintptr_t begin) {
+  Heap& h = heap();
+  auto next = h.live.upper_bound(begin);
+  if (next == h.live.begin()) return nullptr;
+  Allocation& a = std::prev(next)->second;
+  return a.begin == begin ? &a : nullptr;
+}
+
+void uncount(Allocation& a) {
+  if (!a.host && !a.retired) heap().used -= a.bytes;
+  a.retired = true;
+}
+
+}  // namespace
+
+uintptr_t allocate(Context* context, size_t bytes, bool host) {
+  Allocation* a = place(context, bytes, host, nullptr);
+  if (a == nullptr) return 0;
+  if (!open(*a)) {
+    uncount(*a);
+    heap().live.erase(a->low);
+    return 0;
+  }
+  return a->begin;
+}
+
+uintptr_t reserve(Context* context, size_t bytes, Pool* pool) {
+  Allocation* a = place(context, bytes, false, pool);
+  return a == nullptr ? 0 : a->begin;
+}
+
+bool awaken(uintptr_t begin) {
+  Allocation* a = beginningAt(begin);
+  return a != nullptr && open(*a);
+}
+
+void retire(uintptr_t begin) {
+  if (Allocation* a = beginningAt(begin)) uncount(*a);
 }
 
 namespace {
 
 std::string complaintOf(const Allocation& a) {
+  if (!a.live) return "";
   char text[160];
   const char* before =
       canaryBroken(reinterpret_cast<char*>(a.low), reinterpret_cast<char*>(a.begin));
@@ -125,11 +176,11 @@ const Allocation* holding(uintptr_t address) {
   return address < a.high ? &a : nullptr;
 }
 
-void unmap(Heap& h, const Allocation& a) {
+void unmap(Heap& h, Allocation& a) {
   // A fresh PROT_NONE mapping drops the pages and keeps the addresses reserved.
   mmap(reinterpret_cast<void*>(a.low), a.high - a.low, PROT_NONE,
        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-  h.used -= a.bytes;
+  uncount(a);
   h.freed.push_back({a.begin, a.bytes});
   if (h.freed.size() > kFreedKept) h.freed.pop_front();
 }
@@ -137,8 +188,8 @@ void unmap(Heap& h, const Allocation& a) {
 }  // namespace
 
 bool release(uintptr_t begin, std::string* complaint) {
-  const Allocation* a = holding(begin);
-  if (a == nullptr || a->begin != begin) return false;
+  Allocation* a = beginningAt(begin);
+  if (a == nullptr) return false;
   *complaint = complaintOf(*a);
   uintptr_t key = a->low;
   unmap(heap(), *a);
@@ -146,13 +197,14 @@ bool release(uintptr_t begin, std::string* complaint) {
   return true;
 }
 
-void releaseAll(Context* context) {
+void releaseAll(Context* context, const std::function<void(const Allocation&)>& each) {
   Heap& h = heap();
   for (auto i = h.live.begin(); i != h.live.end();) {
     if (i->second.context != context) {
       ++i;
       continue;
     }
+    each(i->second);
     unmap(h, i->second);
     i = h.live.erase(i);
   }
@@ -167,12 +219,22 @@ const Allocation* find(uintptr_t address, size_t bytes) {
   return a;
 }
 
-void registerHost(uintptr_t begin, size_t bytes) { heap().registered[begin] = bytes; }
+bool registerHost(uintptr_t begin, size_t bytes) {
+  Heap& h = heap();
+  auto next = h.registered.lower_bound(begin);
+  if (next != h.registered.end() && next->first < begin + bytes) return false;
+  if (next != h.registered.begin()) {
+    --next;
+    if (next->first + next->second > begin) return false;
+  }
+  h.registered[begin] = bytes;
+  return true;
+}
 bool unregisterHost(uintptr_t begin) { return heap().registered.erase(begin) != 0; }
 
 bool isPinned(uintptr_t address, size_t bytes) {
   const Allocation* a = find(address, bytes);
-  if (a != nullptr) return true;
+  if (a != nullptr) return a->host;
   Heap& h = heap();
   auto next = h.registered.upper_bound(address);
   if (next == h.registered.begin()) return false;
@@ -181,7 +243,7 @@ bool isPinned(uintptr_t address, size_t bytes) {
 }
 
 size_t totalBytes() { return heap().total; }
-size_t freeBytes() { return heap().total - heap().used; }
+size_t usedBytes() { return heap().used; }
 
 std::string describeAddress(uintptr_t address) {
   Heap& h = heap();
@@ -193,6 +255,13 @@ std::string describeAddress(uintptr_t address) {
     if (address < f.begin || address >= f.begin + f.bytes) continue;
     snprintf(text, sizeof text, "%zu bytes into a freed %zu-byte allocation",
              size_t(address - f.begin), f.bytes);
+    return text;
+  }
+  const Allocation* at = find(address, 1);
+  if (at != nullptr && !at->live) {
+    snprintf(text, sizeof text,
+             "%zu bytes into a stream-ordered %zu-byte allocation whose turn has not come",
+             size_t(address - at->begin), at->bytes);
     return text;
   }
   auto next = h.live.upper_bound(address);

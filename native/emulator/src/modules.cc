@@ -36,6 +36,8 @@ Fault KernelLaunch::run() const {
   spec.self = module->table->self;
   spec.grid = grid;
   spec.block = block;
+  spec.cluster = cluster;
+  spec.maxDynamicShared = maxDynamicShared;
   spec.sharedBytes = sharedBytes;
   spec.cooperative = cooperative;
   return runKernel(spec);
@@ -128,6 +130,9 @@ bool known(const Function* f) { return f != nullptr && driver().handles.count(f)
 
 constexpr uint64_t kThreadsPerMultiprocessor = 2048;
 constexpr uint64_t kMultiprocessors = 132;
+constexpr uint64_t kMultiprocessorsTogether = 16;  // what one cluster can spread over
+constexpr uint64_t kPortableCluster = 8, kLargestCluster = 16;
+constexpr int kMostDynamicShared = 232448;
 
 int blocksPerMultiprocessor(uint64_t threads, uint64_t shared) {
   if (threads == 0) return 0;
@@ -147,7 +152,7 @@ std::shared_ptr<Module> ownerOf(const Function* f) {
   return nullptr;
 }
 
-int prepareLaunch(Function* f, dim3 grid, dim3 block, unsigned sharedBytes, bool cooperative,
+int prepareLaunch(Function* f, dim3 grid, dim3 block, unsigned sharedBytes, LaunchMode mode,
                   void** parameters, void** extra, std::shared_ptr<KernelLaunch>* out) {
   if (!known(f)) return CUDA_ERROR_INVALID_HANDLE;
   const GatunEmuKernel& k = *f->kernel;
@@ -159,8 +164,18 @@ int prepareLaunch(Function* f, dim3 grid, dim3 block, unsigned sharedBytes, bool
   }
   if (k.maxThreads != 0 && threads > k.maxThreads) return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
   if (sharedBytes > unsigned(f->maxDynamicShared)) return CUDA_ERROR_INVALID_VALUE;
-  if (cooperative && uint64_t(grid.x) * grid.y * grid.z >
-                         kMultiprocessors * unsigned(blocksPerMultiprocessor(threads, sharedBytes))) {
+  const dim3 cluster = mode.cluster;
+  if (cluster.x == 0 || cluster.y == 0 || cluster.z == 0 || grid.x % cluster.x != 0 ||
+      grid.y % cluster.y != 0 || grid.z % cluster.z != 0) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  if (uint64_t(cluster.x) * cluster.y * cluster.z >
+      (f->largeClusters ? kLargestCluster : kPortableCluster)) {
+    return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+  }
+  if (mode.cooperative &&
+      uint64_t(grid.x) * grid.y * grid.z >
+          kMultiprocessors * unsigned(blocksPerMultiprocessor(threads, sharedBytes))) {
     return CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
   }
   auto launch = std::make_shared<KernelLaunch>();
@@ -169,7 +184,9 @@ int prepareLaunch(Function* f, dim3 grid, dim3 block, unsigned sharedBytes, bool
   launch->grid = grid;
   launch->block = block;
   launch->sharedBytes = sharedBytes;
-  launch->cooperative = cooperative;
+  launch->maxDynamicShared = unsigned(f->maxDynamicShared);
+  launch->cooperative = mode.cooperative;
+  launch->cluster = cluster;
   const char* buffer = nullptr;
   size_t bufferBytes = 0;
   if (parameters == nullptr && extra != nullptr) {
@@ -309,6 +326,7 @@ GATUN_API int cuFuncGetAttribute(int* value, int attribute, Function* f) {
     case 7: *value = 0; return 0;
     case 8: *value = f->maxDynamicShared; return 0;
     case 9: *value = -1; return 0;
+    case 14: *value = f->largeClusters; return 0;
     default: return attribute > 0 && attribute < 16 ? (*value = 0, 0) : int(CUDA_ERROR_INVALID_VALUE);
   }
 }
@@ -317,9 +335,10 @@ GATUN_API int cuFuncSetAttribute(Function* f, int attribute, int value) {
   GATUN_ENTER();
   if (!known(f)) return CUDA_ERROR_INVALID_HANDLE;
   if (attribute == 8) {
-    if (value < 0 || value > 232448) return CUDA_ERROR_INVALID_VALUE;
+    if (value < 0 || value > kMostDynamicShared) return CUDA_ERROR_INVALID_VALUE;
     f->maxDynamicShared = value;
   }
+  if (attribute == 14) f->largeClusters = value != 0;
   return attribute >= 8 && attribute <= 15 ? 0 : CUDA_ERROR_INVALID_VALUE;
 }
 
@@ -344,12 +363,12 @@ GATUN_API int cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, 
 
 namespace {
 int launch(Entry& in, Function* f, dim3 grid, dim3 block, unsigned shared, Stream* stream,
-           bool cooperative, void** parameters, void** extra) {
+           LaunchMode mode, void** parameters, void** extra) {
   std::shared_ptr<Stream> s = streamOf(in.context, stream);
   if (!s) return CUDA_ERROR_INVALID_HANDLE;
   Work work;
   work.type = WorkType::kKernel;
-  if (int e = prepareLaunch(f, grid, block, shared, cooperative, parameters, extra, &work.launch)) {
+  if (int e = prepareLaunch(f, grid, block, shared, mode, parameters, extra, &work.launch)) {
     return e;
   }
   return enqueue(s, std::move(work));
@@ -373,38 +392,65 @@ struct LaunchConfig {
   LaunchAttribute* attributes;
   unsigned count;
 };
+
+LaunchMode modeOf(const LaunchConfig& config) {
+  LaunchMode mode;
+  for (unsigned i = 0; i < config.count; ++i) {
+    const LaunchAttribute& a = config.attributes[i];
+    if (a.id == 2) mode.cooperative = a.value.cooperative != 0;
+    if (a.id == 4) mode.cluster = {a.value.cluster.x, a.value.cluster.y, a.value.cluster.z};
+  }
+  return mode;
+}
 }  // namespace
 
 GATUN_API int cuLaunchKernel(Function* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
                              unsigned by, unsigned bz, unsigned shared, Stream* stream,
                              void** parameters, void** extra) {
   GATUN_ENTER();
-  return launch(in, f, {gx, gy, gz}, {bx, by, bz}, shared, stream, false, parameters, extra);
+  return launch(in, f, {gx, gy, gz}, {bx, by, bz}, shared, stream, {}, parameters, extra);
 }
 
 GATUN_API int cuLaunchCooperativeKernel(Function* f, unsigned gx, unsigned gy, unsigned gz,
                                         unsigned bx, unsigned by, unsigned bz, unsigned shared,
                                         Stream* stream, void** parameters) {
   GATUN_ENTER();
-  return launch(in, f, {gx, gy, gz}, {bx, by, bz}, shared, stream, true, parameters, nullptr);
+  return launch(in, f, {gx, gy, gz}, {bx, by, bz}, shared, stream, {true, {}}, parameters,
+                nullptr);
 }
 
 GATUN_API int cuLaunchKernelEx(const LaunchConfig* config, Function* f, void** parameters,
                                void** extra) {
   GATUN_ENTER();
   if (config == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  bool cooperative = false;
-  for (unsigned i = 0; i < config->count; ++i) {
-    const LaunchAttribute& a = config->attributes[i];
-    if (a.id == 2) cooperative = a.value.cooperative != 0;
-    // Thread-block clusters: only those of one block are emulated.
-    if (a.id == 4 && (a.value.cluster.x > 1 || a.value.cluster.y > 1 || a.value.cluster.z > 1)) {
-      return CUDA_ERROR_NOT_SUPPORTED;
-    }
-  }
   return launch(in, f, {config->gridX, config->gridY, config->gridZ},
                 {config->blockX, config->blockY, config->blockZ}, config->sharedBytes,
-                config->stream, cooperative, parameters, extra);
+                config->stream, modeOf(*config), parameters, extra);
+}
+
+GATUN_API int cuOccupancyMaxActiveClusters(int* clusters, Function* f, const LaunchConfig* config) {
+  GATUN_ENTER();
+  if (!known(f)) return CUDA_ERROR_INVALID_HANDLE;
+  if (clusters == nullptr || config == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  uint64_t threads = uint64_t(config->blockX) * config->blockY * config->blockZ;
+  const dim3 cluster = modeOf(*config).cluster;
+  uint64_t size = uint64_t(cluster.x) * cluster.y * cluster.z;
+  if (threads == 0 || threads > 1024 || size == 0) return CUDA_ERROR_INVALID_VALUE;
+  if (size > (f->largeClusters ? kLargestCluster : kPortableCluster)) {
+    return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+  }
+  uint64_t blocks = uint64_t(blocksPerMultiprocessor(threads, config->sharedBytes));
+  *clusters = int(kMultiprocessors / kMultiprocessorsTogether *
+                  (kMultiprocessorsTogether * blocks / size));
+  return 0;
+}
+
+GATUN_API int cuOccupancyMaxPotentialClusterSize(int* size, Function* f, const LaunchConfig*) {
+  GATUN_ENTER();
+  if (!known(f)) return CUDA_ERROR_INVALID_HANDLE;
+  if (size == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  *size = int(f->largeClusters ? kLargestCluster : kPortableCluster);
+  return 0;
 }
 
 namespace {

@@ -26,6 +26,8 @@
   X(708, CUDA_ERROR_PRIMARY_CONTEXT_ACTIVE, "cannot set while device is active in this process") \
   X(709, CUDA_ERROR_CONTEXT_IS_DESTROYED, "context is destroyed")                              \
   X(710, CUDA_ERROR_ASSERT, "device-side assert triggered")                                    \
+  X(712, CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED, "part or all of the requested memory range is already mapped") \
+  X(713, CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED, "pointer does not correspond to a registered memory region") \
   X(716, CUDA_ERROR_MISALIGNED_ADDRESS, "misaligned address")                                  \
   X(719, CUDA_ERROR_LAUNCH_FAILED, "unspecified launch failure")                               \
   X(720, CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE, "too many blocks in cooperative launch")     \
@@ -36,7 +38,9 @@
   X(904, CUDA_ERROR_STREAM_CAPTURE_UNJOINED, "capturing stream has unjoined work")             \
   X(905, CUDA_ERROR_STREAM_CAPTURE_ISOLATION, "dependency created on uncaptured work in another stream") \
   X(906, CUDA_ERROR_STREAM_CAPTURE_IMPLICIT, "operation would make the legacy stream depend on a capturing blocking stream") \
+  X(907, CUDA_ERROR_CAPTURED_EVENT, "operation not permitted on an event last recorded in a capturing stream") \
   X(908, CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD, "attempt to terminate a thread-local capture sequence from another thread") \
+  X(912, CUDA_ERROR_INVALID_CLUSTER_SIZE, "cluster misconfiguration")                          \
   X(999, CUDA_ERROR_UNKNOWN, "unknown error")
 
 namespace gatun {

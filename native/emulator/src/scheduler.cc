@@ -48,6 +48,9 @@ struct Thread {
   BlockRun* block;
   State state;
   uint8_t kind;
+  uint8_t warp;  // its number in the block
+  bool arrived;  // at the cluster's barrier, and has not waited yet
+  unsigned group;  // of asynchronous copies; all that a new block resets lies above
   const char* what;
   const char* file;
   int line;
@@ -56,9 +59,7 @@ struct Thread {
   uint64_t value;
   uint64_t result;
   std::vector<AsyncCopy>* copies;
-  unsigned group;
-  bool arrived;           // at the cluster's barrier, and has not waited yet
-  uint64_t arrivedPhase;  // of the cluster, when it did
+  uint64_t arrivedPhase;  // of the cluster, when it arrived
   const char* arriveFile;
   int arriveLine;
 };
@@ -87,9 +88,9 @@ struct Arena {
 struct ClusterRun {
   BlockRun* first;
   unsigned size;
-  unsigned alive;    // threads
-  unsigned arrived;  // of them, at the barrier of this phase
+  unsigned arrived;  // threads, at the barrier of this phase
   uint64_t phase;
+  unsigned alive() const;
 };
 
 struct BlockRun {
@@ -101,11 +102,19 @@ struct BlockRun {
   Arena* arena;
   ClusterRun* cluster;
   bool begun;
+  size_t sharedBytes;  // arrays in use, with the dynamic one
   uint64_t epoch;
   // Lanes of each warp, as masks: ended, and waiting at a warp's operation.
   uint32_t ended[1024 / kWarp];
   uint32_t atWarp[1024 / kWarp];
+  void* arguments[1024];  // of those at a collective
 };
+
+unsigned ClusterRun::alive() const {
+  unsigned n = 0;
+  for (unsigned r = 0; r < size; ++r) n += first[r].alive;
+  return n;
+}
 
 struct Machine {
   Order order = Order::kFifo;
@@ -127,10 +136,8 @@ struct Machine {
   char text[1024];
 };
 
-Machine& machine() {
-  static Machine* m = new Machine();
-  return *m;
-}
+Machine* const theMachine = new Machine();  // outlives exit(): other threads may still run
+inline Machine& machine() { return *theMachine; }
 
 void* abandoned;  // where a stopped fibre's stack pointer goes: nobody resumes it
 
@@ -243,7 +250,7 @@ void fibreMain() {
     m.spec->entry(m.spec->arguments);
     onExit(m, t);
     Fibre* mine = t->fibre;
-    if (stackSmashed(mine)) {
+    if (!mine->guarded && stackSmashed(mine)) {
       stop(CUDA_ERROR_LAUNCH_FAILED, "fibre stack overflow (%zu KiB; GATUN_EMU_STACK_KB)",
            stackBytes() / 1024);
     }
@@ -386,7 +393,7 @@ void clusterArrive(const char* file, int line) {
   t->arrivedPhase = c.phase;
   t->arriveFile = file;
   t->arriveLine = line;
-  if (++c.arrived == c.alive) releaseCluster(m, c);
+  if (++c.arrived == c.alive()) releaseCluster(m, c);
 }
 
 void clusterWait(const char* file, int line) {
@@ -413,12 +420,29 @@ void clusterWait(const char* file, int line) {
 
 /* ---- warps ---- */
 
-unsigned warpOf(const Thread* t) { return unsigned(t - t->block->threads) / kWarp; }
+unsigned warpOf(const Thread* t) { return t->warp; }
 
 /** The lanes that a warp has: the last one of a block may be short. */
 uint32_t lanesOf(const BlockRun& b, unsigned warp) {
   unsigned n = b.count - warp * kWarp;
   return n >= kWarp ? 0xffffffffu : (1u << n) - 1;
+}
+
+/** First in, first out lets a warp go on before the next one: its 32 stacks are in the cache. */
+void releaseLanes(Machine& m, Thread* first, uint32_t named) {
+  if (m.order == Order::kFifo) {
+    for (uint32_t left = named; left != 0;) {
+      unsigned lane = 31u - unsigned(__builtin_clz(left));
+      left &= ~(1u << lane);
+      Thread* t = &first[lane];
+      t->state = State::kReady;
+      m.head = (m.head - 1) & m.ringMask;
+      m.ready[m.head] = t;
+      ++m.readyCount;
+    }
+  } else {
+    for (uint32_t left = named; left != 0; left &= left - 1) makeReady(m, &first[__builtin_ctz(left)]);
+  }
 }
 
 /** Releases the lanes that t's mask names if all of them are there. */
@@ -445,7 +469,7 @@ void tryWarp(Machine& m, Thread* t) {
     }
   }
   b.atWarp[warp] &= ~named;
-  for (uint32_t left = named; left != 0; left &= left - 1) makeReady(m, &first[__builtin_ctz(left)]);
+  releaseLanes(m, first, named);
 }
 
 [[noreturn]] void stopForExitedLane(const Thread* waiting, unsigned lane) {
@@ -495,7 +519,7 @@ void warpCollective(void* own, void (*fn)(void* const*), const char* what, const
   t->shown.spins = 0;
   t->kind = kCollective;
   t->mask = ~0u;
-  t->value = reinterpret_cast<uint64_t>(own);
+  b.arguments[warp * kWarp + t->shown.lane] = own;
   t->what = what;
   t->file = file;
   t->line = line;
@@ -508,17 +532,13 @@ void warpCollective(void* own, void (*fn)(void* const*), const char* what, const
   b.atWarp[warp] |= 1u << t->shown.lane;
   if (b.atWarp[warp] == ~0u) {
     Thread* lanes = &b.threads[warp * kWarp];
-    void* arguments[kWarp];
     bool together = true;
-    for (unsigned i = 0; i < kWarp; ++i) {
-      together = together && sameSite(lanes[i], *t);
-      arguments[i] = reinterpret_cast<void*>(lanes[i].value);
-    }
+    for (unsigned i = 0; i < kWarp; ++i) together = together && sameSite(lanes[i], *t);
     // Else some wait elsewhere, and that is told once nobody can go on.
     if (together) {
-      fn(arguments);
+      fn(&b.arguments[warp * kWarp]);
       b.atWarp[warp] = 0;
-      for (unsigned i = 0; i < kWarp; ++i) makeReady(m, &lanes[i]);
+      releaseLanes(m, lanes, ~0u);
     }
   }
   block(m, t);
@@ -583,8 +603,9 @@ void copyAsync(void* to, const void* from, unsigned bytes, unsigned sourceBytes,
   Thread* t = m.current;
   requireShared(to, bytes, bytes, "cp.async", file, line);
   if (reinterpret_cast<uintptr_t>(from) % bytes != 0) {
-    stopAt(t, CUDA_ERROR_MISALIGNED_ADDRESS, "cp.async (%s:%d): the source %p is not aligned to %u bytes",
-           baseName(file), line, from, bytes);
+    stopAt(t, CUDA_ERROR_MISALIGNED_ADDRESS,
+           "cp.async (%s:%d): the source %p is not aligned to %u bytes", baseName(file), line, from,
+           bytes);
   }
   // Until waited for, the destination holds what no correct kernel reads.
   memset(to, 0xFF, bytes);
@@ -694,7 +715,17 @@ SharedArray& arrayOf(BlockRun& b, const void* slot, const char* name, size_t byt
       stop(CUDA_ERROR_LAUNCH_FAILED, "no room for the shared array %s of %zu bytes", name, bytes);
     }
   }
-  if (found->epoch != b.epoch) beginArray(b, *found);
+  if (found->epoch != b.epoch) {
+    beginArray(b, *found);
+    b.sharedBytes += bytes;
+    // 48 KiB unless the function's attribute allows more, then 227 KiB.
+    size_t most = machine().spec->maxDynamicShared > 48 * 1024 ? 232448 : 48 * 1024;
+    if (b.sharedBytes > most) {
+      stop(CUDA_ERROR_LAUNCH_FAILED,
+           "%zu bytes of shared arrays in a block, the last of them %s; %zu is the most", b.sharedBytes,
+           name, most);
+    }
+  }
   return *found;
 }
 
@@ -756,6 +787,20 @@ void checkShared(Machine& m, BlockRun& b) {
 
 /* ---- the end of a thread, a block, a kernel ---- */
 
+/** A thread that has ended counts as arrived; a block that has ended has no shared memory. */
+void leaveCluster(Machine& m, Thread* t, ClusterRun& c) {
+  BlockRun& b = *t->block;
+  if (t->arrived && t->arrivedPhase == c.phase) --c.arrived;
+  unsigned alive = c.alive();
+  if (alive == 0) return;
+  if (b.alive == 0) {
+    checkShared(m, b);
+    if (m.fault.code != 0) leave();
+    seal(*b.arena);
+  }
+  if (c.arrived == alive) releaseCluster(m, c);
+}
+
 void onExit(Machine& m, Thread* t) {
   t->state = State::kExited;
   BlockRun& b = *t->block;
@@ -770,16 +815,7 @@ void onExit(Machine& m, Thread* t) {
     tryWarp(m, o);
   }
   ClusterRun& c = *b.cluster;
-  --c.alive;
-  if (t->arrived && t->arrivedPhase == c.phase) --c.arrived;
-  if (c.alive > 0) {
-    if (b.alive == 0) {
-      checkShared(m, b);
-      if (m.fault.code != 0) leave();
-      seal(*b.arena);
-    }
-    if (c.arrived == c.alive) releaseCluster(m, c);
-  }
+  if (c.size > 1 || c.arrived > 0) leaveCluster(m, t, c);
   // Threads that have ended count as arrived, as on sm_70 and later.
   if (b.alive > 0 && b.waiting == b.alive) releaseBlock(m, b);
   if (m.aliveTotal > 0 && m.atGrid == m.aliveTotal) releaseGrid(m);
@@ -920,34 +956,43 @@ void startBlock(Machine& m, BlockRun& b, ClusterRun& c, Thread* threads, unsigne
   b.shown.clusterRank = rank;
   b.shown.clusterSize = c.size;
   b.cluster = &c;
-  c.alive += count;
   b.begun = false;
+  b.sharedBytes = 0;
   if (arena->sealed) resetArena(*arena);
   b.threads = threads;
   b.count = b.alive = count;
   b.waiting = 0;
-  memset(b.ended, 0, sizeof b.ended);
-  memset(b.atWarp, 0, sizeof b.atWarp);
+  const size_t warps = (count + kWarp - 1) / kWarp;
+  memset(b.ended, 0, warps * sizeof b.ended[0]);
+  memset(b.atWarp, 0, warps * sizeof b.atWarp[0]);
   b.arena = arena;
   b.epoch = ++m.epoch;
+  for (unsigned i = 0; i < count; ++i) {
+    Thread& t = threads[i];
+    t.shown.spins = 0;
+    t.group = 0;
+    t.arrived = false;
+    makeReady(m, &t);
+  }
+  m.aliveTotal += count;
+}
+
+/** What stays the same from block to block that runs in b's place. */
+void prepareThreads(const LaunchSpec& spec, BlockRun& b, Thread* threads, unsigned count) {
   unsigned x = 0, y = 0, z = 0;
   for (unsigned i = 0; i < count; ++i) {
     Thread& t = threads[i];
     t.shown.threadIdx = {x, y, z};
     t.shown.lane = i % kWarp;
-    t.shown.spins = 0;
+    t.warp = uint8_t(i / kWarp);
     t.shown.block = &b.shown;
-    t.fibre = nullptr;
+    t.fibre = nullptr;  // and again when its thread ends
     t.block = &b;
-    t.group = 0;
-    t.arrived = false;
     if (++x == spec.block.x) {
       x = 0;
       if (++y == spec.block.y) y = 0, ++z;
     }
-    makeReady(m, &t);
   }
-  m.aliveTotal += count;
 }
 
 /** Runs the resident threads to their end or the first fault. */
@@ -1062,13 +1107,16 @@ Fault runKernel(const LaunchSpec& spec) {
   m.blocks.resize(resident);
   m.clusters.resize(resident / clusterSize);
   std::vector<Arena*>& arenas = arenasFor(m, resident);
+  for (size_t i = 0; i < resident; ++i) {
+    prepareThreads(spec, m.blocks[i], &m.threads[i * perBlock], perBlock);
+  }
   BlockOrder order(m.order, blocks / clusterSize);
   {
     KernelScope scope;
     for (uint64_t done = 0; done < blocks && m.fault.code == 0; done += resident) {
       for (size_t i = 0; i < m.clusters.size(); ++i) {
         ClusterRun& c = m.clusters[i];
-        c = {&m.blocks[i * clusterSize], clusterSize, 0, 0, 0};
+        c = {&m.blocks[i * clusterSize], clusterSize, 0, 0};
         uint64_t number = spec.cooperative ? i : order.take();
         for (unsigned r = 0; r < clusterSize; ++r) {
           size_t at = i * clusterSize + r;

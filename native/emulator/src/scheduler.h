@@ -23,6 +23,7 @@ struct LaunchSpec {
   dim3 block;
   dim3 cluster;  // blocks; divides the grid
   unsigned sharedBytes = 0;
+  unsigned maxDynamicShared = 48 * 1024;
   bool cooperative = false;
 };
 

@@ -3,6 +3,7 @@
 
 #include "driver.h"
 #include "memory.h"
+#include "pools.h"
 
 namespace gatun {
 
@@ -16,14 +17,23 @@ bool ready(const Queued& q) {
   return true;
 }
 
+/** Frees run as early as their stream allows and allocations as late: who uses memory without waiting
+ *  for its stream finds nothing there. */
+int rankOf(const Stream& s) {
+  WorkType type = s.queue.front().work.type;
+  return type == WorkType::kMemFree ? 0 : type == WorkType::kMemAlloc ? 2 : 1;
+}
+
 /** A stream whose head may run, drawn in the chosen order; null when all are empty. */
 Stream* draw(Context* c) {
   Stream* best = nullptr;
   uint64_t seen = 0;
   for (auto& s : c->streams) {
     if (s->queue.empty() || !ready(s->queue.front())) continue;
-    ++seen;
-    bool take = best == nullptr;
+    int rank = rankOf(*s), bestRank = best == nullptr ? 3 : rankOf(*best);
+    if (rank > bestRank) continue;
+    seen = rank < bestRank ? 1 : seen + 1;
+    bool take = rank < bestRank;
     if (!take) {
       uint64_t mine = s->queue.front().order, other = best->queue.front().order;
       take = order() == Order::kFifo   ? mine < other
@@ -92,6 +102,10 @@ void noteFault(Context* c, const Fault& fault) {
   c->sticky = fault.code;
   // What was queued behind never runs.
   for (auto& s : c->streams) {
+    for (Queued& q : s->queue) {
+      // But what memory there is stays known, for who clears the fault.
+      if (q.work.type == WorkType::kMemAlloc || q.work.type == WorkType::kMemFree) q.work.execute();
+    }
     s->queue.clear();
     s->pending.clear();
     s->doneLast = s->queuedLast;
@@ -233,7 +247,9 @@ GATUN_API int cuStreamSynchronize(Stream* stream) {
   for (const Dependency& need : std::vector<Dependency>(s->pending)) {
     drain(need.stream.get(), need.number);
   }
-  return drain(s.get(), s->queuedLast);
+  int e = drain(s.get(), s->queuedLast);
+  trimPools();
+  return e;
 }
 
 GATUN_API int cuStreamQuery(Stream* stream) {
@@ -333,10 +349,12 @@ GATUN_API int cuEventRecord(Event* event, Stream* stream) {
   GATUN_STREAM(stream);
   if (event->context != s->context) return CUDA_ERROR_INVALID_HANDLE;
   if (s->capture) {
+    event->captured = true;
     event->capture = s->capture;
     event->captureTail = s->captureTail;
     return 0;
   }
+  event->captured = false;
   event->capture.reset();
   event->captureTail.clear();
   auto nanos = std::make_shared<int64_t>(0);
@@ -354,14 +372,24 @@ GATUN_API int cuEventRecord(Event* event, Stream* stream) {
   return 0;
 }
 
-GATUN_API int cuEventRecordWithFlags(Event* event, Stream* stream, unsigned) {
+GATUN_API int cuEventRecordWithFlags(Event* event, Stream* stream, unsigned flags) {
+  // 1 external: a node of its own in a capture, which is not emulated.
+  if (flags != 0) {
+    GATUN_ENTER();
+    GATUN_STREAM(stream);
+    if (s->capture) return CUDA_ERROR_NOT_SUPPORTED;
+  }
   return cuEventRecord(event, stream);
 }
 
 GATUN_API int cuEventQuery(Event* event) {
   GATUN_ENTER();
   GATUN_EVENT(event);
-  if (event->capture.lock()) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+  if (auto capture = event->capture.lock()) {
+    capture->invalid = true;
+    return CUDA_ERROR_CAPTURED_EVENT;
+  }
+  if (event->captured) return CUDA_ERROR_CAPTURED_EVENT;
   if (event->done()) return 0;
   step(in.context);
   return in.context->sticky ? in.context->sticky : int(CUDA_ERROR_NOT_READY);
@@ -372,9 +400,12 @@ GATUN_API int cuEventSynchronize(Event* event) {
   GATUN_EVENT(event);
   if (auto capture = event->capture.lock()) {
     capture->invalid = true;
-    return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+    return CUDA_ERROR_CAPTURED_EVENT;
   }
-  return event->recorded ? drain(event->stream.get(), event->number) : 0;
+  if (event->captured) return CUDA_ERROR_CAPTURED_EVENT;
+  int e = event->recorded ? drain(event->stream.get(), event->number) : 0;
+  trimPools();
+  return e;
 }
 
 GATUN_API int cuEventElapsedTime(float* millis, Event* start, Event* end) {
@@ -412,6 +443,7 @@ GATUN_API int cuStreamWaitEvent(Stream* stream, Event* event, unsigned) {
     }
     return 0;
   }
+  if (event->captured) return CUDA_ERROR_CAPTURED_EVENT;
   if (!event->recorded) return 0;
   if (s->capture) {
     s->capture->invalid = true;

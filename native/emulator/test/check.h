@@ -13,9 +13,10 @@
 #include <thread>
 #include <vector>
 
+struct Config;
 extern "C" {
 typedef unsigned long long Ptr;
-typedef void *Ctx, *Mod, *Fn, *Str, *Ev, *Gr, *Ex;
+typedef void *Ctx, *Mod, *Fn, *Str, *Ev, *Gr, *Ex, *Pool;
 int cuInit(unsigned);
 int cuDriverGetVersion(int*);
 int cuDeviceGetCount(int*);
@@ -32,6 +33,21 @@ int cuMemFree_v2(Ptr);
 int cuMemGetInfo_v2(size_t*, size_t*);
 int cuMemAllocAsync(Ptr*, size_t, Str);
 int cuMemFreeAsync(Ptr, Str);
+int cuMemAllocFromPoolAsync(Ptr*, size_t, Pool, Str);
+int cuMemPoolCreate(Pool*, const void*);
+int cuMemPoolDestroy(Pool);
+int cuMemPoolTrimTo(Pool, size_t);
+int cuMemPoolSetAttribute(Pool, int, void*);
+int cuMemPoolGetAttribute(Pool, int, void*);
+int cuDeviceGetDefaultMemPool(Pool*, int);
+int cuDeviceGetMemPool(Pool*, int);
+int cuDeviceSetMemPool(int, Pool);
+int cuMemHostRegister_v2(void*, size_t, unsigned);
+int cuMemHostUnregister(void*);
+int cuMemHostGetDevicePointer_v2(Ptr*, void*, unsigned);
+int cuLaunchHostFunc(Str, void (*)(void*), void*);
+int cuGraphNodeGetType(void*, int*);
+int cuOccupancyMaxActiveBlocksPerMultiprocessor(int*, Fn, int, size_t);
 int cuMemHostAlloc(void**, size_t, unsigned);
 int cuMemFreeHost(void*);
 int cuMemcpyHtoD_v2(Ptr, const void*, size_t);
@@ -49,6 +65,8 @@ int cuFuncGetAttribute(int*, int, Fn);
 int cuFuncSetAttribute(Fn, int, int);
 int cuLaunchKernel(Fn, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Str,
                    void**, void**);
+int cuLaunchKernelEx(const Config*, Fn, void**, void**);
+int cuOccupancyMaxActiveClusters(int*, Fn, const Config*);
 int cuLaunchCooperativeKernel(Fn, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
                               unsigned, Str, void**);
 int cuStreamCreate(Str*, unsigned);
@@ -78,6 +96,23 @@ const char* gatunEmuLastFault();
 int gatunEmuClearFault();
 int gatunEmuSetWatchdogMillis(long long);
 }
+
+/* CUlaunchAttribute and CUlaunchConfig. */
+struct Attribute {
+  int id;  // 2 cooperative, 4 cluster dimension
+  int pad;
+  union {
+    char bytes[64];
+    int cooperative;
+    unsigned cluster[3];
+  } value;
+};
+struct Config {
+  unsigned gridX, gridY, gridZ, blockX, blockY, blockZ, shared;
+  Str stream;
+  Attribute* attributes;
+  unsigned count;
+};
 
 inline int failed = 0, passed = 0;
 inline std::string label;         // the order that the checks run in
@@ -140,7 +175,9 @@ struct Device {
   Ptr p = 0;
   size_t n;
   explicit Device(size_t n_) : n(n_) { MUST(cuMemAlloc_v2(&p, n * sizeof(T))); }
-  Device(const std::vector<T>& v) : Device(v.size()) { MUST(cuMemcpyHtoD_v2(p, v.data(), n * sizeof(T))); }
+  Device(const std::vector<T>& v) : Device(v.size()) {
+    MUST(cuMemcpyHtoD_v2(p, v.data(), n * sizeof(T)));
+  }
   ~Device() { cuMemFree_v2(p); }
   std::vector<T> get() const {
     std::vector<T> v(n);
@@ -157,7 +194,10 @@ inline std::vector<float> ramp(size_t n) {
 
 /* Each runs once an order. */
 void tiles();
+void clusters();
+void pools();
 /* And once, at the end. */
 void tileTimings();
+void clusterPlants();
 
 #endif

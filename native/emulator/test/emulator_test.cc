@@ -481,6 +481,8 @@ int main(int argc, char** argv) {
     cooperative();
     threads();
     tiles();
+    clusters();
+    pools();
   }
   label = "";
   gatunEmuSetOrder(0, 0);
@@ -489,6 +491,7 @@ int main(int argc, char** argv) {
   manyAllocations();
   modulesAndContexts();
   timings();
+  clusterPlants();
   tileTimings();
 
   Device<float> x(8);

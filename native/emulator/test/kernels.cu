@@ -152,6 +152,18 @@ TEST_KERNEL(dynamic_past)(float* x, int at) {
 }
 KERNEL(dynamic_past, 0)
 
+struct Large {
+  float at[10000];
+};
+TEST_KERNEL(shared_both)(float* x) {
+  SHARED(Large, first, [1]);
+  SHARED(Large, second, [1]);
+  first[0].at[0] = x[0];
+  second[0].at[0] = first[0].at[0];
+  x[0] = second[0].at[0];
+}
+KERNEL(shared_both, 0)
+
 TEST_KERNEL(grid_rotate)(int* x, int rounds) {
   int n = gridDim.x * blockDim.x;
   int i = blockIdx.x * blockDim.x + threadIdx.x;

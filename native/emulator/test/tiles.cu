@@ -172,6 +172,10 @@ TEST_KERNEL(mma_diverged)(float* y, int how) {
   } else if (how == 2) {
     if (lane == 9) return;
     mma_m16n8k16_bf16(d, a, b);
+  } else if (how == 4) {
+    if (lane == 9) return;
+    __syncthreads();
+    mma_m16n8k16_bf16(d, a, b);
   } else {
     if (lane == 3) __syncwarp();
     mma_m16n8k16_bf16(d, a, b);
