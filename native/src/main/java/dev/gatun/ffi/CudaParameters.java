@@ -40,12 +40,25 @@ public final class CudaParameters implements AutoCloseable {
     return this;
   }
 
+  /** A tensor map, passed by value: {@code const __grid_constant__ CUtensorMap}. */
+  public CudaParameters tensorMap(CudaTensorMap map) {
+    MemorySegment copy = arena.allocate(CudaTensorMap.BYTES, CudaTensorMap.ALIGNMENT);
+    copy.copyFrom(map.bytes());
+    entry(copy.address());
+    return this;
+  }
+
   private long slot() {
+    return entry(values.address() + SLOT_BYTES * count);
+  }
+
+  /** Where the next argument's value lies. */
+  private long entry(long address) {
     if (count == capacity) {
       throw new IllegalStateException("more than " + capacity + " kernel arguments");
     }
     long offset = SLOT_BYTES * count;
-    table.set(ValueLayout.JAVA_LONG, offset, values.address() + offset);
+    table.set(ValueLayout.JAVA_LONG, offset, address);
     count++;
     return offset;
   }
