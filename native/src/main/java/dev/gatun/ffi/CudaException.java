@@ -104,7 +104,11 @@ public final class CudaException extends RuntimeException {
     } catch (jcuda.CudaException e) {
       // an error newer than the driver's table: the number says it
     }
-    String known = name[0] == null || name[0].isEmpty() ? "CUDA error " + status : name[0];
+    String known = name[0];
+    if (known == null || known.isEmpty()) {
+      String table = CUresult.stringFor(status);
+      known = UNKNOWN_STATUS.matcher(table).matches() ? "CUDA error " + status : table;
+    }
     return new CudaException(call, known, describe(status, known));
   }
 

@@ -7,6 +7,8 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -58,7 +60,21 @@ public final class Nvrtc {
     ptxSize = functions.bind("nvrtcGetPTXSize", NvrtcLibrary::nvrtcGetPTXSize$descriptor);
     getPtx = functions.bind("nvrtcGetPTX", NvrtcLibrary::nvrtcGetPTX$descriptor);
     version = readVersion();
+    loadBuiltins();
     architectures = readArchitectures();
+  }
+
+  /** It asks for them by name when it compiles, and the loader looks in its own folders alone. */
+  private void loadBuiltins() {
+    String name = "libnvrtc-builtins.so." + version / 1000 + "." + version % 1000 / 10;
+    Path builtins = library.file().resolveSibling(name);
+    if (Files.isReadable(builtins)) {
+      try {
+        System.load(builtins.toString());
+      } catch (UnsatisfiedLinkError e) {
+        throw new LibraryException("cannot open " + builtins + ": " + e.getMessage(), e);
+      }
+    }
   }
 
   /**
