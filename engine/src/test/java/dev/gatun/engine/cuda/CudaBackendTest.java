@@ -85,11 +85,12 @@ class CudaBackendTest {
   @Test
   void oldDriversAndOldGpusAreRefused() {
     CudaBackend.requireDriver(13_000);
+    CudaBackend.requireDriver(12_000);
     CudaBackend.requireCapability(new Properties("A100", 8, 0, 1));
     DeviceException driver =
-        assertThrows(DeviceException.class, () -> CudaBackend.requireDriver(12_090));
+        assertThrows(DeviceException.class, () -> CudaBackend.requireDriver(11_080));
     assertOneLine(driver.getMessage());
-    assertTrue(driver.getMessage().contains("CUDA 12.9 and too old"), driver.getMessage());
+    assertTrue(driver.getMessage().contains("CUDA 11.8 and too old"), driver.getMessage());
     DeviceException gpu =
         assertThrows(
             DeviceException.class,
