@@ -171,15 +171,20 @@ class LibraryFinderTest {
       Files.delete(file);
     }
     String none = search(python, toolkit, loader, inOrder[0], "13");
-    for (String place :
-        List.of(
-            "property gatun.nvrtc: " + inOrder[0],
-            "variable GATUN_NVRTC: not set",
-            "variable CUDA_PATH: none of " + toolkit,
-            "variable LD_LIBRARY_PATH: none of " + loader,
-            "python3's packages: none of " + packages,
-            "system folders: none of /usr/local/cuda/lib64/libnvrtc.so.13")) {
-      assertTrue(none.contains(place), place + " in " + none);
+    if (none.startsWith("/")) {
+      // this machine has one of its own, in the place that is looked at last
+      assertTrue(none.startsWith("/usr/"), none);
+    } else {
+      for (String place :
+          List.of(
+              "property gatun.nvrtc: " + inOrder[0],
+              "variable GATUN_NVRTC: not set",
+              "variable CUDA_PATH: none of " + toolkit,
+              "variable LD_LIBRARY_PATH: none of " + loader,
+              "python3's packages: none of " + packages,
+              "system folders: none of /usr/local/cuda/lib64/libnvrtc.so.13")) {
+        assertTrue(none.contains(place), place + " in " + none);
+      }
     }
     // for a driver of CUDA 12 only that library
     Files.copy(folder.resolve("library"), inOrder[1]);

@@ -189,7 +189,7 @@ public final class CudaBackend implements Backend {
       Nvrtc nvrtc = Nvrtc.open(library.version() / 1000);
       return "NVRTC: " + CudaKernels.version(nvrtc.version()) + ", " + nvrtc.library().file();
     } catch (LibraryException e) {
-      return without("NVRTC", CudaKernels.wheel("nvidia-cuda-nvrtc", library.version()), "gatun.nvrtc", e);
+      return without("NVRTC", library.version() < CudaKernels.FATBIN_DRIVER, CudaKernels.wheel("nvidia-cuda-nvrtc", library.version()), "gatun.nvrtc", e);
     }
   }
 
@@ -197,7 +197,7 @@ public final class CudaBackend implements Backend {
     try {
       return "cuBLASLt: " + CublasLt.describe(library.version() / 1000);
     } catch (LibraryException e) {
-      return without("cuBLASLt", CudaKernels.wheel("nvidia-cublas", library.version()), "gatun.cublaslt", e);
+      return without("cuBLASLt", false, CudaKernels.wheel("nvidia-cublas", library.version()), "gatun.cublaslt", e);
     }
   }
 
@@ -205,18 +205,19 @@ public final class CudaBackend implements Backend {
     try {
       return "cuDNN: " + library.dnnVersion() + ", " + library.openDnn().file();
     } catch (LibraryException e) {
-      return without("cuDNN", "nvidia-cudnn-cu" + (library.version() < CudaKernels.FATBIN_DRIVER ? 12 : 13), "gatun.libcudnn", e);
+      return without("cuDNN", false, "nvidia-cudnn-cu" + (library.version() < CudaKernels.FATBIN_DRIVER ? 12 : 13), "gatun.libcudnn", e);
     } catch (CudaException e) {
       return "cuDNN: " + e.getMessage();
     }
   }
 
   private static String without(
-      String name, String wheel, String property, LibraryException e) {
+      String name, boolean needed, String wheel, String property, LibraryException e) {
     return name
         + ": "
         + e.summary()
-        + "; optional: 'pip install "
+        + (needed ? "; needed here" : "; optional")
+        + ": 'pip install "
         + wheel
         + "', or let "
         + property

@@ -196,12 +196,14 @@ final class CudaKernels {
               + module.name()
               + ") need NVRTC, since "
               + why
+              + "; NVRTC "
+              + Math.min(driver / 1000, 13)
               + ": "
-              + e.getMessage()
-              + "; install it with 'pip install "
+              + e.summary()
+              + "; 'pip install "
               + wheel("nvidia-cuda-nvrtc", driver)
-              + "'"
-              + (driver < FATBIN_DRIVER ? " or driver 580 or newer" : ""),
+              + "', let gatun.nvrtc name the file"
+              + (driver < FATBIN_DRIVER ? ", or install driver 580 or newer" : ""),
           e);
     }
   }

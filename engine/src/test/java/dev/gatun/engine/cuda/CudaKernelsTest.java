@@ -240,7 +240,8 @@ class CudaKernelsTest {
     String built = refusal(() -> kernels().on(A10, 900).image("op"));
     assertTrue(built.contains("since the driver is for CUDA 0.90"), built);
     assertTrue(built.contains("pip install nvidia-cuda-nvrtc-cu12"), built);
-    assertTrue(built.contains("or driver 580 or newer"), built);
+    assertTrue(built.contains("NVRTC 0: not found"), built);
+    assertTrue(built.contains("or install driver 580 or newer"), built);
     String unbuilt = refusal(() -> kernels().image("op"));
     assertTrue(unbuilt.contains("install nvcc of CUDA 13"), unbuilt);
   }
