@@ -7,8 +7,12 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /**
  * One compiled .cu file, in the forms that the build made: a fatbin for a GPU, a host image for the
@@ -20,6 +24,8 @@ import java.util.Optional;
 public final class KernelModule {
 
   private static final String ROOT = "/dev/gatun/kernels/";
+  private static final Pattern INCLUDE =
+      Pattern.compile("^[ \\t]*#[ \\t]*include[ \\t]*\"([^\"]+)\"", Pattern.MULTILINE);
 
   private final String name;
   private final Path directory; // null: the class path
@@ -55,8 +61,7 @@ public final class KernelModule {
   }
 
   /**
-   * The CUDA source. Its headers are included as {@code "common/NAME.cuh"}; {@link #header} has
-   * them.
+   * The CUDA source; {@link #headers} has what it includes.
    *
    * @throws UncheckedIOException when the source is not carried
    */
@@ -65,13 +70,29 @@ public final class KernelModule {
   }
 
   /**
-   * A header that a source includes.
+   * What the source includes, and what that includes, by the name in the include: {@code
+   * common/portable.cuh}. The emulator's header is not among them.
    *
-   * @param path as in the include, {@code common/portable.cuh}
-   * @throws UncheckedIOException when there is no such header
+   * @throws UncheckedIOException when the source is not carried
    */
-  public static String header(String path) {
-    return of("common").text(path);
+  public Map<String, String> headers() {
+    Map<String, String> found = new LinkedHashMap<>();
+    addIncludes(source(), found);
+    return found;
+  }
+
+  private void addIncludes(String text, Map<String, String> found) {
+    for (Matcher include = INCLUDE.matcher(text); include.find(); ) {
+      String path = include.group(1);
+      if (!found.containsKey(path)) {
+        read(path)
+            .map(bytes -> new String(bytes, StandardCharsets.UTF_8))
+            .ifPresent(header -> {
+              found.put(path, header);
+              addIncludes(header, found);
+            });
+      }
+    }
   }
 
   private String text(String file) {

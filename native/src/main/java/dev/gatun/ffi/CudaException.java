@@ -7,7 +7,7 @@ import jcuda.driver.CUresult;
 import jcuda.driver.JCudaDriver;
 import jcuda.jcudnn.JCudnn;
 
-/** A call of the CUDA driver or of cuDNN that failed. */
+/** A call of the CUDA driver, of cuDNN or of cuBLASLt that failed. */
 public final class CudaException extends RuntimeException {
   private static final long serialVersionUID = 1L;
 
@@ -28,6 +28,15 @@ public final class CudaException extends RuntimeException {
           "CUDA_ERROR_CONTAINED",
           "CUDA_ERROR_TENSOR_MEMORY_LEAK",
           "CUDA_ERROR_UNKNOWN");
+
+  /** The module has nothing that this GPU, or this driver, can run. */
+  private static final Set<String> MISSING_IMAGE =
+      Set.of(
+          "CUDA_ERROR_NO_BINARY_FOR_GPU",
+          "CUDA_ERROR_INVALID_PTX",
+          "CUDA_ERROR_UNSUPPORTED_PTX_VERSION",
+          "CUDA_ERROR_JIT_COMPILER_NOT_FOUND",
+          "CUDA_ERROR_JIT_COMPILATION_DISABLED");
 
   /** What JCuda and JCudnn say of a status that their version does not know. */
   private static final Pattern UNKNOWN_STATUS =
@@ -95,7 +104,11 @@ public final class CudaException extends RuntimeException {
     } catch (jcuda.CudaException e) {
       // an error newer than the driver's table: the number says it
     }
-    String known = name[0] == null || name[0].isEmpty() ? "CUDA error " + status : name[0];
+    String known = name[0];
+    if (known == null || known.isEmpty()) {
+      String table = CUresult.stringFor(status);
+      known = UNKNOWN_STATUS.matcher(table).matches() ? "CUDA error " + status : table;
+    }
     return new CudaException(call, known, describe(status, known));
   }
 
@@ -148,6 +161,11 @@ public final class CudaException extends RuntimeException {
 
   /** True where the device had no room. */
   public boolean isOutOfMemory() {
-    return name.equals("CUDA_ERROR_OUT_OF_MEMORY");
+    return name.equals("CUDA_ERROR_OUT_OF_MEMORY") || name.equals("CUBLAS_STATUS_ALLOC_FAILED");
+  }
+
+  /** True where a module has no code for this GPU, or none that this driver takes. */
+  public boolean isMissingImage() {
+    return MISSING_IMAGE.contains(name);
   }
 }

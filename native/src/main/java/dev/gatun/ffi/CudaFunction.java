@@ -62,4 +62,18 @@ public final class CudaFunction {
       throw CudaException.ofStatus("cuLaunchKernel " + name, status);
     }
   }
+
+  /**
+   * As {@link #launch}, on the configuration's stream and with its attributes.
+   *
+   * @throws CudaException if the GPU cannot do it, such as clusters below compute capability 9.0
+   */
+  public void launchEx(CudaLaunchConfig config, CudaParameters parameters) {
+    int status =
+        CudaDriver.cuLaunchKernelEx(
+            config.segment(), segment, parameters.pointers(), MemorySegment.NULL);
+    if (status != 0) {
+      throw CudaException.ofStatus("cuLaunchKernelEx " + name, status);
+    }
+  }
 }

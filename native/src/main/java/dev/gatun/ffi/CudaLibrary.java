@@ -2,11 +2,8 @@ package dev.gatun.ffi;
 
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.stream.Stream;
 import jcuda.driver.CUdevice;
 import jcuda.driver.JCudaDriver;
@@ -176,7 +173,7 @@ public final class CudaLibrary {
       if (dnn == null) {
         dnn =
             (kind == Kind.REAL
-                    ? realDnn()
+                    ? NvidiaLibraries.dnn()
                     : new LibraryFinder("the cuDNN emulator").resource(EMULATED_DNN))
                 .open();
       }
@@ -242,56 +239,5 @@ public final class CudaLibrary {
         .path("/run/opengl-driver/lib/libcuda.so.1")
         .variable("CUDA_PATH", "compat/libcuda.so.1")
         .path("/usr/local/cuda/compat/libcuda.so.1");
-  }
-
-  private static LibraryFinder realDnn() {
-    LibraryFinder finder =
-        new LibraryFinder("cuDNN (libcudnn.so.9)")
-            .property("gatun.libcudnn")
-            .variable("GATUN_LIBCUDNN", "")
-            .loaderPath("libcudnn.so.9")
-            .variable("CUDNN_PATH", "lib/libcudnn.so.9")
-            .variable("CUDA_PATH", "lib64/libcudnn.so.9")
-            .variable("CUDA_HOME", "lib64/libcudnn.so.9")
-            .path("/usr/lib/x86_64-linux-gnu/libcudnn.so.9")
-            .path("/usr/lib64/libcudnn.so.9")
-            .path("/usr/local/cuda/lib64/libcudnn.so.9");
-    for (Path file : inPythonPackages("nvidia/cudnn/lib/libcudnn.so.9")) {
-      finder.path(file.toString());
-    }
-    return finder;
-  }
-
-  /** {@code file} in each site-packages folder of the usual Pythons that has it. */
-  private static List<Path> inPythonPackages(String file) {
-    List<Path> roots = new ArrayList<>();
-    for (String variable : List.of("VIRTUAL_ENV", "CONDA_PREFIX")) {
-      String value = System.getenv(variable);
-      if (value != null && !value.isBlank()) {
-        roots.add(Path.of(value, "lib"));
-      }
-    }
-    roots.add(Path.of(System.getProperty("user.home"), ".local", "lib"));
-    roots.add(Path.of("/usr/local/lib"));
-    roots.add(Path.of("/usr/lib"));
-    List<Path> found = new ArrayList<>();
-    for (Path root : roots) {
-      if (!Files.isDirectory(root)) {
-        continue;
-      }
-      try (DirectoryStream<Path> pythons = Files.newDirectoryStream(root, "python3*")) {
-        for (Path python : pythons) {
-          for (String packages : List.of("site-packages", "dist-packages")) {
-            Path candidate = python.resolve(packages).resolve(file);
-            if (Files.isReadable(candidate)) {
-              found.add(candidate);
-            }
-          }
-        }
-      } catch (IOException e) {
-        // a folder that cannot be listed has nothing for us
-      }
-    }
-    return found;
   }
 }

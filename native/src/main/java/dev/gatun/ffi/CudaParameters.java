@@ -7,7 +7,7 @@ import java.util.List;
 
 /** A kernel's arguments, laid out once and used at every launch. */
 public final class CudaParameters implements AutoCloseable {
-  // as far as any parameter can want to be aligned
+  // as far as numbers and structs of them can want to be aligned; tensor maps are larger, and further
   private static final long ALIGNMENT = 16;
 
   private final Arena arena = Arena.ofShared();
@@ -19,11 +19,15 @@ public final class CudaParameters implements AutoCloseable {
     MemorySegment table = arena.allocate(ValueLayout.JAVA_LONG, Math.max(1, arguments.size()));
     for (int i = 0; i < arguments.size(); i++) {
       byte[] bytes = arguments.get(i);
-      MemorySegment value = arena.allocate(bytes.length, ALIGNMENT);
+      MemorySegment value = arena.allocate(bytes.length, alignment(bytes.length));
       value.copyFrom(MemorySegment.ofArray(bytes));
       table.setAtIndex(ValueLayout.JAVA_LONG, i, value.address());
     }
     pointers = MemorySegment.ofAddress(table.address());
+  }
+
+  private static long alignment(int length) {
+    return length == CudaTensorMap.BYTES ? CudaTensorMap.ALIGNMENT : ALIGNMENT;
   }
 
   MemorySegment pointers() {

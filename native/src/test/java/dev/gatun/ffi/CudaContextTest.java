@@ -133,6 +133,22 @@ class CudaContextTest {
   }
 
   @Test
+  void aMissingImageIsToldApart() {
+    // a fatbin's magic number: there is no code for the emulator in it
+    byte[] fatbin = {0x50, (byte) 0xed, 0x55, (byte) 0xba, 1, 0, 16, 0};
+    CudaException e = assertThrows(CudaException.class, () -> context.load(fatbin));
+    assertEquals("CUDA_ERROR_NO_BINARY_FOR_GPU", e.name());
+    assertTrue(e.isMissingImage());
+    assertFalse(e.isFatal() || e.isOutOfMemory());
+    for (int status : new int[] {209, 218, 221, 222, 223}) {
+      assertTrue(CudaException.ofStatus("cuModuleLoadData", status).isMissingImage());
+    }
+    for (int status : new int[] {1, 2, 200, 201, 700, 719}) {
+      assertFalse(CudaException.ofStatus("cuModuleLoadData", status).isMissingImage());
+    }
+  }
+
+  @Test
   void errorsKeepTheirNumberWhereNobodyKnowsTheirName() {
     CudaException e = CudaException.ofStatus("cuCall", 12_345);
     assertTrue(e.getMessage().contains("12345"), e.getMessage());

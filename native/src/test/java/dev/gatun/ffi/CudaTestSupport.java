@@ -38,6 +38,17 @@ final class CudaTestSupport {
   /** Runs a class of the test class path in a JVM of its own. */
   static Outcome java(Class<?> main, List<String> options, Path log, String... arguments)
       throws IOException, InterruptedException {
+    return java(main, options, log, Map.of(), arguments);
+  }
+
+  /** As above, with more variables in its environment. */
+  static Outcome java(
+      Class<?> main,
+      List<String> options,
+      Path log,
+      Map<String, String> variables,
+      String... arguments)
+      throws IOException, InterruptedException {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     command.add("--enable-native-access=ALL-UNNAMED");
@@ -52,6 +63,7 @@ final class CudaTestSupport {
         new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile());
     Map<String, String> environment = builder.environment();
     environment.put("CLASSPATH", System.getProperty("java.class.path"));
+    environment.putAll(variables);
     Process process = builder.start();
     if (!process.waitFor(120, TimeUnit.SECONDS)) {
       process.destroyForcibly();

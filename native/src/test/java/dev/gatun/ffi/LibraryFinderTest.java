@@ -6,6 +6,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -86,6 +88,138 @@ class LibraryFinderTest {
     assertEquals(copy, opened.file());
     assertEquals(copy.toString(), opened.place());
     assertEquals("gomp: " + copy + " (" + copy + ")", opened.toString());
+  }
+
+  @Test
+  void withinAPlaceTheFirstFileNameIsPreferred() throws Exception {
+    Path b = Files.createDirectories(folder.resolve("b"));
+    try (var in = LibraryFinder.class.getResourceAsStream(GOMP)) {
+      Files.copy(in, b.resolve("lib.so.12"));
+    }
+    Files.copy(b.resolve("lib.so.12"), b.resolve("lib.so.13"));
+    LibraryFinder finder =
+        new LibraryFinder("lib")
+            .folders(
+                "system folders",
+                List.of(folder.resolve("a").toString(), b.toString()),
+                List.of("lib.so.13", "lib.so.12"));
+    assertEquals(b.resolve("lib.so.13"), finder.open().file());
+    // one that does not open is no reason to give up
+    Path c = Files.createDirectories(folder.resolve("c"));
+    Files.writeString(c.resolve("lib.so.13"), "not a library ".repeat(100));
+    Files.copy(b.resolve("lib.so.12"), c.resolve("lib.so.12"));
+    LibraryFinder.Opened opened =
+        new LibraryFinder("lib")
+            .folders("system folders", List.of(c.toString()), List.of("lib.so.13", "lib.so.12"))
+            .open();
+    assertEquals(c.resolve("lib.so.12"), opened.file());
+    assertEquals("system folders", opened.place());
+  }
+
+  @Test
+  void theSummaryTellsNothingFoundFromWhatIsBroken() throws Exception {
+    LibraryException none =
+        assertThrows(
+            LibraryException.class,
+            () ->
+                new LibraryFinder("lib")
+                    .property(KEY)
+                    .folders("folders", List.of("/no/a", "/no/b"), List.of("lib.so"))
+                    .open());
+    assertEquals("not found", none.summary());
+    assertTrue(
+        none.getMessage().endsWith("folders: none of /no/a/lib.so, /no/b/lib.so"),
+        none.getMessage());
+    Path text = Files.writeString(folder.resolve("text.so"), "not a library ".repeat(100));
+    LibraryException broken =
+        assertThrows(
+            LibraryException.class,
+            () -> new LibraryFinder("lib").path(text.toString()).path("/no/such.so").open());
+    assertTrue(broken.summary().contains("invalid ELF header"), broken.summary());
+    assertTrue(broken.summary().contains(text.toString()), broken.summary());
+    assertEquals("why", new LibraryException("why").summary());
+  }
+
+  /** In a process of its own: the search reads the environment, and python3 is asked once. */
+  @Test
+  void nvidiasLibrariesAreFoundInTheirOrder() throws Exception {
+    Path python = folder.resolve("bin").resolve("python3");
+    Path packages = folder.resolve("lib/python3.12/site-packages");
+    Files.createDirectories(python.getParent());
+    Files.writeString(python, "#!/bin/sh\necho " + packages + "\n");
+    assertTrue(python.toFile().setExecutable(true));
+    Path toolkit = folder.resolve("toolkit");
+    Path loader = folder.resolve("loader");
+    Path[] inOrder = {
+      folder.resolve("named.so"),
+      toolkit.resolve("lib64/libnvrtc.so.13"),
+      toolkit.resolve("lib64/libnvrtc.so.12"),
+      toolkit.resolve("targets/x86_64-linux/lib/libnvrtc.so.13"),
+      loader.resolve("libnvrtc.so.12"),
+      packages.resolve("nvidia/cu13/lib/libnvrtc.so.13"),
+      packages.resolve("nvidia/cuda_nvrtc/lib/libnvrtc.so.12"),
+    };
+    try (var in = LibraryFinder.class.getResourceAsStream(GOMP)) {
+      Files.copy(in, folder.resolve("library"));
+    }
+    for (Path file : inOrder) {
+      Files.createDirectories(file.getParent());
+      Files.copy(folder.resolve("library"), file);
+    }
+    for (Path file : inOrder) {
+      assertEquals(file.toString(), search(python, toolkit, loader, inOrder[0], "13"));
+      Files.delete(file);
+    }
+    String none = search(python, toolkit, loader, inOrder[0], "13");
+    if (none.startsWith("/")) {
+      // this machine has one of its own, in the place that is looked at last
+      assertTrue(none.startsWith("/usr/"), none);
+    } else {
+      for (String place :
+          List.of(
+              "property gatun.nvrtc: " + inOrder[0],
+              "variable GATUN_NVRTC: not set",
+              "variable CUDA_PATH: none of " + toolkit,
+              "variable LD_LIBRARY_PATH: none of " + loader,
+              "python3's packages: none of " + packages,
+              "system folders: none of /usr/local/cuda/lib64/libnvrtc.so.13")) {
+        assertTrue(none.contains(place), place + " in " + none);
+      }
+    }
+    // for a driver of CUDA 12 only that library
+    Files.copy(folder.resolve("library"), inOrder[1]);
+    Files.copy(folder.resolve("library"), inOrder[6]);
+    assertEquals(inOrder[6].toString(), search(python, toolkit, loader, inOrder[0], "12"));
+  }
+
+  private String search(Path python, Path toolkit, Path loader, Path named, String major)
+      throws Exception {
+    CudaTestSupport.Outcome outcome =
+        CudaTestSupport.java(
+            Search.class,
+            List.of("-Dgatun.nvrtc=" + named),
+            folder.resolve("log"),
+            Map.of(
+                "PATH",
+                python.getParent() + ":" + System.getenv("PATH"),
+                "CUDA_PATH",
+                toolkit.toString(),
+                "LD_LIBRARY_PATH",
+                loader.toString()),
+            major);
+    assertEquals(0, outcome.exitCode(), outcome.output());
+    return outcome.output().strip();
+  }
+
+  /** Prints which NVRTC is opened, or why none. */
+  static final class Search {
+    public static void main(String[] arguments) {
+      try {
+        System.out.println(NvidiaLibraries.nvrtc(Integer.parseInt(arguments[0])).open().file());
+      } catch (LibraryException e) {
+        System.out.println(e.getMessage());
+      }
+    }
   }
 
   @Test

@@ -3,17 +3,21 @@ package dev.gatun.engine.cuda;
 import dev.gatun.engine.Backend;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.DeviceException;
+import dev.gatun.ffi.CublasLt;
 import dev.gatun.ffi.CudaException;
 import dev.gatun.ffi.CudaLibrary;
 import dev.gatun.ffi.CudaLibrary.Kind;
 import dev.gatun.ffi.CudaLibrary.Properties;
 import dev.gatun.ffi.LibraryException;
+import dev.gatun.ffi.Nvrtc;
 import java.util.ArrayList;
 import java.util.List;
 
 /** GPUs through the CUDA driver ({@code cuda}, {@code cuda:N}), and the emulator of one. */
 public final class CudaBackend implements Backend {
-  private static final int MIN_DRIVER = 13_000;
+  /** The oldest driver whose NVRTC is of use; see {@link CudaKernels} for what it then takes. */
+  private static final int MIN_DRIVER = 12_000;
+
   private static final int MIN_MAJOR = 8;
   private static final String EMULATED = "emulated";
 
@@ -59,12 +63,13 @@ public final class CudaBackend implements Backend {
       }
       Properties properties = library.device(ordinal);
       requireCapability(properties);
-      kernels.image(CudaKernels.ANY);
+      CudaKernels ready = kernels.on(properties, library.version());
+      ready.describe();
       if (convolution == CudaDevice.Convolution.CUDNN) {
         library.openDnn();
       }
       return new CudaDevice(
-          name, library, ordinal, describe(library, properties), kernels, convolution);
+          name, library, ordinal, describe(library, properties), ready, convolution);
     } catch (LibraryException | CudaException e) {
       throw new DeviceException(
           "cannot open "
@@ -85,11 +90,7 @@ public final class CudaBackend implements Backend {
             + ", "
             + CudaDevice.size(properties.totalBytes())
             + ", driver for CUDA "
-            + version(library.version());
-  }
-
-  private static String version(int version) {
-    return version / 1000 + "." + version % 1000 / 10;
+            + CudaKernels.version(library.version());
   }
 
   /** As cuDriverGetVersion numbers them. */
@@ -97,7 +98,7 @@ public final class CudaBackend implements Backend {
     if (version < MIN_DRIVER) {
       throw new DeviceException(
           "the NVIDIA driver is for CUDA "
-              + version(version)
+              + CudaKernels.version(version)
               + " and too old: install driver 580 or newer, which is for CUDA 13.0");
     }
   }
@@ -140,7 +141,7 @@ public final class CudaBackend implements Backend {
       return List.of(
           new DeviceInfo(
               "cuda",
-              List.of("driver: " + e.getMessage()),
+              List.of("driver: libcuda.so.1 " + e.summary()),
               "no CUDA driver here: install NVIDIA's driver 580 or newer"));
     } catch (CudaException e) {
       return List.of(
@@ -148,7 +149,7 @@ public final class CudaBackend implements Backend {
     }
     String driver =
         "driver: for CUDA "
-            + version(library.version())
+            + CudaKernels.version(library.version())
             + ", "
             + library.file().file()
             + " ("
@@ -159,31 +160,67 @@ public final class CudaBackend implements Backend {
       return List.of(
           new DeviceInfo("cuda", List.of(driver), "the driver finds no GPU: see nvidia-smi"));
     }
-    String dnn = describeDnn(library);
+    List<String> libraries =
+        List.of(describeNvrtc(library), describeCublasLt(library), describeDnn(library));
     List<DeviceInfo> found = new ArrayList<>();
     for (int i = 0; i < count; i++) {
       Properties properties = library.device(i);
+      List<String> description =
+          new ArrayList<>(List.of(describe(library, properties), driver));
       String problem = null;
       try {
         requireDriver(library.version());
         requireCapability(properties);
-        CudaKernels.fromProperty(Kind.REAL).image(CudaKernels.ANY);
+        CudaKernels kernels =
+            CudaKernels.fromProperty(Kind.REAL).on(properties, library.version());
+        description.add("kernels: " + kernels.describe());
       } catch (DeviceException e) {
         problem = e.getMessage();
       }
-      found.add(
-          new DeviceInfo(
-              "cuda:" + i, List.of(describe(library, properties), driver, dnn), problem));
+      description.addAll(libraries);
+      found.add(new DeviceInfo("cuda:" + i, description, problem));
     }
     return found;
+  }
+
+  private static String describeNvrtc(CudaLibrary library) {
+    try {
+      Nvrtc nvrtc = Nvrtc.open(library.version() / 1000);
+      return "NVRTC: " + CudaKernels.version(nvrtc.version()) + ", " + nvrtc.library().file();
+    } catch (LibraryException e) {
+      return without("NVRTC", library.version() < CudaKernels.FATBIN_DRIVER, CudaKernels.wheel("nvidia-cuda-nvrtc", library.version()), "gatun.nvrtc", e);
+    }
+  }
+
+  private static String describeCublasLt(CudaLibrary library) {
+    try {
+      return "cuBLASLt: " + CublasLt.describe(library.version() / 1000);
+    } catch (LibraryException e) {
+      return without("cuBLASLt", false, CudaKernels.wheel("nvidia-cublas", library.version()), "gatun.cublaslt", e);
+    }
   }
 
   private static String describeDnn(CudaLibrary library) {
     try {
       return "cuDNN: " + library.dnnVersion() + ", " + library.openDnn().file();
-    } catch (LibraryException | CudaException e) {
-      return "cuDNN: not there, and not needed: " + e.getMessage();
+    } catch (LibraryException e) {
+      return without("cuDNN", false, "nvidia-cudnn-cu" + (library.version() < CudaKernels.FATBIN_DRIVER ? 12 : 13), "gatun.libcudnn", e);
+    } catch (CudaException e) {
+      return "cuDNN: " + e.getMessage();
     }
+  }
+
+  private static String without(
+      String name, boolean needed, String wheel, String property, LibraryException e) {
+    return name
+        + ": "
+        + e.summary()
+        + (needed ? "; needed here" : "; optional")
+        + ": 'pip install "
+        + wheel
+        + "', or let "
+        + property
+        + " name the file";
   }
 
   /** Opens nothing: the process may yet want the real driver. */

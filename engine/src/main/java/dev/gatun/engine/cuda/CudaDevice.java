@@ -393,7 +393,7 @@ public final class CudaDevice extends Device {
 
   /** A kernel of ours; the device is entered. */
   CudaFunction function(String module, String kernel) {
-    return modules.computeIfAbsent(module, m -> context.load(images.image(m))).function(kernel);
+    return modules.computeIfAbsent(module, m -> images.load(context, m)).function(kernel);
   }
 
   int multiprocessors() {

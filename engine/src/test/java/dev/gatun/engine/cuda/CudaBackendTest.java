@@ -14,6 +14,8 @@ import dev.gatun.engine.DeviceException;
 import dev.gatun.engine.cuda.CudaDevice.Convolution;
 import dev.gatun.ffi.CudaLibrary.Kind;
 import dev.gatun.ffi.CudaLibrary.Properties;
+import dev.gatun.ffi.NativeFiles;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import org.junit.jupiter.api.BeforeAll;
@@ -85,11 +87,12 @@ class CudaBackendTest {
   @Test
   void oldDriversAndOldGpusAreRefused() {
     CudaBackend.requireDriver(13_000);
+    CudaBackend.requireDriver(12_000);
     CudaBackend.requireCapability(new Properties("A100", 8, 0, 1, 1));
     DeviceException driver =
-        assertThrows(DeviceException.class, () -> CudaBackend.requireDriver(12_090));
+        assertThrows(DeviceException.class, () -> CudaBackend.requireDriver(11_080));
     assertOneLine(driver.getMessage());
-    assertTrue(driver.getMessage().contains("CUDA 12.9 and too old"), driver.getMessage());
+    assertTrue(driver.getMessage().contains("CUDA 11.8 and too old"), driver.getMessage());
     DeviceException gpu =
         assertThrows(
             DeviceException.class,
@@ -107,6 +110,75 @@ class CudaBackendTest {
       assertTrue(e.getMessage().contains("expected taps or cudnn"), e.getMessage());
     } finally {
       System.clearProperty("gatun.cuda.conv");
+    }
+  }
+
+  /** Any libcuda.so.1 will do for NVIDIA's, and its version is what a library before it says. */
+  @Test
+  void driversAndLibrariesAreToldInOneLineEach(@TempDir Path folder) throws Exception {
+    String current = probeReal(folder, 13_000);
+    assertTrue(current.contains("driver: for CUDA 13.0, "), current);
+    assertTrue(current.contains("(property gatun.libcuda)"), current);
+    assertLibrary(current, "NVRTC", "optional: 'pip install nvidia-cuda-nvrtc', or");
+    assertLibrary(current, "cuBLASLt", "optional: 'pip install nvidia-cublas', or");
+    assertLibrary(current, "cuDNN", "optional: 'pip install nvidia-cudnn-cu13', or");
+    String before = probeReal(folder, 12_080);
+    assertTrue(before.contains("driver: for CUDA 12.8, "), before);
+    boolean missing =
+        assertLibrary(before, "NVRTC", "needed here: 'pip install nvidia-cuda-nvrtc-cu12', or");
+    assertTrue(
+        before.contains(
+            missing
+                ? "PROBLEM the CUDA kernels (group_norm) need NVRTC"
+                : "kernels: compiled at first use by NVRTC 12."),
+        before);
+    String old = probeReal(folder, 11_080);
+    assertTrue(old.contains("PROBLEM the NVIDIA driver is for CUDA 11.8 and too old"), old);
+  }
+
+  /** Whether a library is missing, of which there is one line, with what to do. */
+  private static boolean assertLibrary(String output, String name, String advice) {
+    List<String> lines = output.lines().filter(line -> line.startsWith(name + ": ")).toList();
+    assertEquals(1, lines.size(), output);
+    boolean missing = lines.getFirst().contains("not found");
+    assertEquals(missing, lines.getFirst().contains(advice), lines.getFirst());
+    return missing;
+  }
+
+  private static String probeReal(Path folder, int version) throws Exception {
+    Path source =
+        Files.writeString(
+            folder.resolve("version.c"),
+            "int cuDriverGetVersion(int* v) { *v = " + version + "; return 0; }\n");
+    Path library = folder.resolve("version" + version + ".so");
+    List<String> gcc = List.of("gcc", "-shared", "-fPIC", source.toString(), "-o", library + "");
+    assertEquals(0, CudaTestSupport.run(gcc, folder.resolve("log"), 60).exitCode());
+    List<String> command =
+        List.of(
+            Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+            "--enable-native-access=ALL-UNNAMED",
+            "-Dgatun.libcuda=" + NativeFiles.unpack("/dev/gatun/emulator/libcuda.so.1"),
+            Probe.class.getName());
+    CudaTestSupport.Outcome outcome =
+        CudaTestSupport.run(
+            command,
+            folder.resolve("log"),
+            120,
+            "LD_PRELOAD=" + library,
+            "CLASSPATH=" + System.getProperty("java.class.path"));
+    assertEquals(0, outcome.exitCode(), outcome.output());
+    return outcome.output();
+  }
+
+  /** Prints what is known of the real devices, a line a line. */
+  static final class Probe {
+    public static void main(String[] arguments) {
+      for (DeviceInfo device : new CudaBackend().probe()) {
+        if (device.name().startsWith("cuda")) {
+          device.description().forEach(System.out::println);
+          System.out.println("PROBLEM " + device.problem());
+        }
+      }
     }
   }
 }

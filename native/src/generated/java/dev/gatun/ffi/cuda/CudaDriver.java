@@ -41,6 +41,15 @@ public class CudaDriver extends CudaDriver$shared {
     public static int CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION() {
         return CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
     }
+    private static final int CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION = (int)6L;
+    /**
+     * {@snippet lang=c :
+     * enum CUlaunchAttributeID_enum.CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION = 6
+     * }
+     */
+    public static int CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION() {
+        return CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+    }
     private static final int CUDA_SUCCESS = (int)0L;
     /**
      * {@snippet lang=c :
@@ -50,6 +59,123 @@ public class CudaDriver extends CudaDriver$shared {
     public static int CUDA_SUCCESS() {
         return CUDA_SUCCESS;
     }
+    private static final int CU_TENSOR_MAP_DATA_TYPE_UINT8 = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum CUtensorMapDataType_enum.CU_TENSOR_MAP_DATA_TYPE_UINT8 = 0
+     * }
+     */
+    public static int CU_TENSOR_MAP_DATA_TYPE_UINT8() {
+        return CU_TENSOR_MAP_DATA_TYPE_UINT8;
+    }
+    private static final int CU_TENSOR_MAP_DATA_TYPE_INT32 = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum CUtensorMapDataType_enum.CU_TENSOR_MAP_DATA_TYPE_INT32 = 3
+     * }
+     */
+    public static int CU_TENSOR_MAP_DATA_TYPE_INT32() {
+        return CU_TENSOR_MAP_DATA_TYPE_INT32;
+    }
+    private static final int CU_TENSOR_MAP_DATA_TYPE_FLOAT32 = (int)7L;
+    /**
+     * {@snippet lang=c :
+     * enum CUtensorMapDataType_enum.CU_TENSOR_MAP_DATA_TYPE_FLOAT32 = 7
+     * }
+     */
+    public static int CU_TENSOR_MAP_DATA_TYPE_FLOAT32() {
+        return CU_TENSOR_MAP_DATA_TYPE_FLOAT32;
+    }
+    private static final int CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 = (int)9L;
+    /**
+     * {@snippet lang=c :
+     * enum CUtensorMapDataType_enum.CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 = 9
+     * }
+     */
+    public static int CU_TENSOR_MAP_DATA_TYPE_BFLOAT16() {
+        return CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    }
+    private static final int CU_TENSOR_MAP_INTERLEAVE_NONE = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum CUtensorMapInterleave_enum.CU_TENSOR_MAP_INTERLEAVE_NONE = 0
+     * }
+     */
+    public static int CU_TENSOR_MAP_INTERLEAVE_NONE() {
+        return CU_TENSOR_MAP_INTERLEAVE_NONE;
+    }
+    private static final int CU_TENSOR_MAP_SWIZZLE_NONE = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum CUtensorMapSwizzle_enum.CU_TENSOR_MAP_SWIZZLE_NONE = 0
+     * }
+     */
+    public static int CU_TENSOR_MAP_SWIZZLE_NONE() {
+        return CU_TENSOR_MAP_SWIZZLE_NONE;
+    }
+    private static final int CU_TENSOR_MAP_SWIZZLE_32B = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum CUtensorMapSwizzle_enum.CU_TENSOR_MAP_SWIZZLE_32B = 1
+     * }
+     */
+    public static int CU_TENSOR_MAP_SWIZZLE_32B() {
+        return CU_TENSOR_MAP_SWIZZLE_32B;
+    }
+    private static final int CU_TENSOR_MAP_SWIZZLE_64B = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum CUtensorMapSwizzle_enum.CU_TENSOR_MAP_SWIZZLE_64B = 2
+     * }
+     */
+    public static int CU_TENSOR_MAP_SWIZZLE_64B() {
+        return CU_TENSOR_MAP_SWIZZLE_64B;
+    }
+    private static final int CU_TENSOR_MAP_SWIZZLE_128B = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum CUtensorMapSwizzle_enum.CU_TENSOR_MAP_SWIZZLE_128B = 3
+     * }
+     */
+    public static int CU_TENSOR_MAP_SWIZZLE_128B() {
+        return CU_TENSOR_MAP_SWIZZLE_128B;
+    }
+    private static final int CU_TENSOR_MAP_L2_PROMOTION_NONE = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum CUtensorMapL2promotion_enum.CU_TENSOR_MAP_L2_PROMOTION_NONE = 0
+     * }
+     */
+    public static int CU_TENSOR_MAP_L2_PROMOTION_NONE() {
+        return CU_TENSOR_MAP_L2_PROMOTION_NONE;
+    }
+    private static final int CU_TENSOR_MAP_L2_PROMOTION_L2_128B = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum CUtensorMapL2promotion_enum.CU_TENSOR_MAP_L2_PROMOTION_L2_128B = 2
+     * }
+     */
+    public static int CU_TENSOR_MAP_L2_PROMOTION_L2_128B() {
+        return CU_TENSOR_MAP_L2_PROMOTION_L2_128B;
+    }
+    private static final int CU_TENSOR_MAP_L2_PROMOTION_L2_256B = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum CUtensorMapL2promotion_enum.CU_TENSOR_MAP_L2_PROMOTION_L2_256B = 3
+     * }
+     */
+    public static int CU_TENSOR_MAP_L2_PROMOTION_L2_256B() {
+        return CU_TENSOR_MAP_L2_PROMOTION_L2_256B;
+    }
+    private static final int CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum CUtensorMapFloatOOBfill_enum.CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE = 0
+     * }
+     */
+    public static int CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE() {
+        return CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE;
+    }
     private static final int CU_MEMPOOL_ATTR_RELEASE_THRESHOLD = (int)4L;
     /**
      * {@snippet lang=c :
@@ -58,6 +184,42 @@ public class CudaDriver extends CudaDriver$shared {
      */
     public static int CU_MEMPOOL_ATTR_RELEASE_THRESHOLD() {
         return CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+    }
+    private static final int CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT = (int)5L;
+    /**
+     * {@snippet lang=c :
+     * enum CUmemPool_attribute_enum.CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT = 5
+     * }
+     */
+    public static int CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT() {
+        return CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT;
+    }
+    private static final int CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH = (int)6L;
+    /**
+     * {@snippet lang=c :
+     * enum CUmemPool_attribute_enum.CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH = 6
+     * }
+     */
+    public static int CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH() {
+        return CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH;
+    }
+    private static final int CU_MEMPOOL_ATTR_USED_MEM_CURRENT = (int)7L;
+    /**
+     * {@snippet lang=c :
+     * enum CUmemPool_attribute_enum.CU_MEMPOOL_ATTR_USED_MEM_CURRENT = 7
+     * }
+     */
+    public static int CU_MEMPOOL_ATTR_USED_MEM_CURRENT() {
+        return CU_MEMPOOL_ATTR_USED_MEM_CURRENT;
+    }
+    private static final int CU_MEMPOOL_ATTR_USED_MEM_HIGH = (int)8L;
+    /**
+     * {@snippet lang=c :
+     * enum CUmemPool_attribute_enum.CU_MEMPOOL_ATTR_USED_MEM_HIGH = 8
+     * }
+     */
+    public static int CU_MEMPOOL_ATTR_USED_MEM_HIGH() {
+        return CU_MEMPOOL_ATTR_USED_MEM_HIGH;
     }
 
     private static class cuMemPoolSetAttribute {
@@ -113,6 +275,68 @@ public class CudaDriver extends CudaDriver$shared {
         try {
             if (TRACE_DOWNCALLS) {
                 traceDowncall("cuMemPoolSetAttribute", pool, attr, value);
+            }
+            return (int)mh$.invokeExact(pool, attr, value);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class cuMemPoolGetAttribute {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            CudaDriver.C_INT,
+            CudaDriver.C_POINTER,
+            CudaDriver.C_INT,
+            CudaDriver.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("cuMemPoolGetAttribute");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * CUresult cuMemPoolGetAttribute(CUmemoryPool pool, CUmemPool_attribute attr, void *value)
+     * }
+     */
+    public static FunctionDescriptor cuMemPoolGetAttribute$descriptor() {
+        return cuMemPoolGetAttribute.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * CUresult cuMemPoolGetAttribute(CUmemoryPool pool, CUmemPool_attribute attr, void *value)
+     * }
+     */
+    public static MethodHandle cuMemPoolGetAttribute$handle() {
+        return cuMemPoolGetAttribute.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * CUresult cuMemPoolGetAttribute(CUmemoryPool pool, CUmemPool_attribute attr, void *value)
+     * }
+     */
+    public static MemorySegment cuMemPoolGetAttribute$address() {
+        return cuMemPoolGetAttribute.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * CUresult cuMemPoolGetAttribute(CUmemoryPool pool, CUmemPool_attribute attr, void *value)
+     * }
+     */
+    public static int cuMemPoolGetAttribute(MemorySegment pool, int attr, MemorySegment value) {
+        var mh$ = cuMemPoolGetAttribute.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("cuMemPoolGetAttribute", pool, attr, value);
             }
             return (int)mh$.invokeExact(pool, attr, value);
         } catch (Error | RuntimeException ex) {
@@ -309,6 +533,77 @@ public class CudaDriver extends CudaDriver$shared {
                 traceDowncall("cuGraphLaunch", hGraphExec, hStream);
             }
             return (int)mh$.invokeExact(hGraphExec, hStream);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class cuTensorMapEncodeTiled {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            CudaDriver.C_INT,
+            CudaDriver.C_POINTER,
+            CudaDriver.C_INT,
+            CudaDriver.C_INT,
+            CudaDriver.C_POINTER,
+            CudaDriver.C_POINTER,
+            CudaDriver.C_POINTER,
+            CudaDriver.C_POINTER,
+            CudaDriver.C_POINTER,
+            CudaDriver.C_INT,
+            CudaDriver.C_INT,
+            CudaDriver.C_INT,
+            CudaDriver.C_INT
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("cuTensorMapEncodeTiled");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * CUresult cuTensorMapEncodeTiled(CUtensorMap *tensorMap, CUtensorMapDataType tensorDataType, cuuint32_t tensorRank, void *globalAddress, const cuuint64_t *globalDim, const cuuint64_t *globalStrides, const cuuint32_t *boxDim, const cuuint32_t *elementStrides, CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle, CUtensorMapL2promotion l2Promotion, CUtensorMapFloatOOBfill oobFill)
+     * }
+     */
+    public static FunctionDescriptor cuTensorMapEncodeTiled$descriptor() {
+        return cuTensorMapEncodeTiled.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * CUresult cuTensorMapEncodeTiled(CUtensorMap *tensorMap, CUtensorMapDataType tensorDataType, cuuint32_t tensorRank, void *globalAddress, const cuuint64_t *globalDim, const cuuint64_t *globalStrides, const cuuint32_t *boxDim, const cuuint32_t *elementStrides, CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle, CUtensorMapL2promotion l2Promotion, CUtensorMapFloatOOBfill oobFill)
+     * }
+     */
+    public static MethodHandle cuTensorMapEncodeTiled$handle() {
+        return cuTensorMapEncodeTiled.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * CUresult cuTensorMapEncodeTiled(CUtensorMap *tensorMap, CUtensorMapDataType tensorDataType, cuuint32_t tensorRank, void *globalAddress, const cuuint64_t *globalDim, const cuuint64_t *globalStrides, const cuuint32_t *boxDim, const cuuint32_t *elementStrides, CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle, CUtensorMapL2promotion l2Promotion, CUtensorMapFloatOOBfill oobFill)
+     * }
+     */
+    public static MemorySegment cuTensorMapEncodeTiled$address() {
+        return cuTensorMapEncodeTiled.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * CUresult cuTensorMapEncodeTiled(CUtensorMap *tensorMap, CUtensorMapDataType tensorDataType, cuuint32_t tensorRank, void *globalAddress, const cuuint64_t *globalDim, const cuuint64_t *globalStrides, const cuuint32_t *boxDim, const cuuint32_t *elementStrides, CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle, CUtensorMapL2promotion l2Promotion, CUtensorMapFloatOOBfill oobFill)
+     * }
+     */
+    public static int cuTensorMapEncodeTiled(MemorySegment tensorMap, int tensorDataType, int tensorRank, MemorySegment globalAddress, MemorySegment globalDim, MemorySegment globalStrides, MemorySegment boxDim, MemorySegment elementStrides, int interleave, int swizzle, int l2Promotion, int oobFill) {
+        var mh$ = cuTensorMapEncodeTiled.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("cuTensorMapEncodeTiled", tensorMap, tensorDataType, tensorRank, globalAddress, globalDim, globalStrides, boxDim, elementStrides, interleave, swizzle, l2Promotion, oobFill);
+            }
+            return (int)mh$.invokeExact(tensorMap, tensorDataType, tensorRank, globalAddress, globalDim, globalStrides, boxDim, elementStrides, interleave, swizzle, l2Promotion, oobFill);
         } catch (Error | RuntimeException ex) {
            throw ex;
         } catch (Throwable ex$) {
