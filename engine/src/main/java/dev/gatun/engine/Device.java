@@ -133,6 +133,11 @@ public abstract class Device implements AutoCloseable {
   /** Whether this device has an implementation of the op for these inputs. */
   public abstract boolean supports(Op op, List<TensorSpec> inputs);
 
+  /** Whether an op that stands for two others is there and worth it on this device. */
+  public boolean fuses(Op op, List<TensorSpec> inputs) {
+    return false;
+  }
+
   /**
    * Fixes an op to memory, for whoever has checked the tensors with {@link Op#check}; {@link
    * #launch} does that.

@@ -147,7 +147,7 @@ public final class Graph {
    * @throws OutOfMemoryException if the plan does not fit
    */
   public Program compile(Device device, Value... keep) {
-    List<Node> live = liveNodes(keep);
+    List<Node> live = Fusion.apply(device, liveNodes(keep), keep);
     Map<Value, Integer> lastUse = new HashMap<>();
     for (int i = 0; i < live.size(); i++) {
       for (Value input : live.get(i).inputs) {

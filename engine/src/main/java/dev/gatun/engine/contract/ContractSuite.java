@@ -15,6 +15,7 @@ import dev.gatun.engine.op.ConcatEluBackward;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Conv2dBackwardData;
 import dev.gatun.engine.op.Conv2dBackwardWeights;
+import dev.gatun.engine.op.Conv2dUnit;
 import dev.gatun.engine.op.Dropout;
 import dev.gatun.engine.op.Elu;
 import dev.gatun.engine.op.EluBackward;
@@ -113,6 +114,9 @@ public final class ContractSuite {
       added(new Conv2d(Taps.square(7)), type, bias, 1, 3, 2, 16, 16);
       added(new Conv2d(Taps.square(5), 2, 2, null), type, bias, 2, 3, 2, 4, 7);
     }
+    units(type, new Conv2d(Taps.square(3)), 2, 7, 9, 16, 3);
+    units(type, new Conv2d(Taps.point()), 1, 9, 8, 65, 1);
+    units(type, new Conv2d(Taps.square(3), 2, 2, null), 1, 6, 5, 8, 5);
     conv(type, new Conv2d(Taps.square(7)), true, 2, 3, 2, 8, 5);
     conv(type, new Conv2d(Taps.square(7), 3, 2, null), true, 1, 2, 4, 3, 16);
   }
@@ -144,6 +148,43 @@ public final class ContractSuite {
           WEIGHTS,
           STANDARD,
           STANDARD);
+    }
+  }
+
+  /** Units after convolutions: each unit, with and without what else is added, sums kept or not. */
+  private void units(DType type, Conv2d op, int n, int h, int w, int channels, int filters) {
+    TensorSpec x = TensorSpec.of(type, n, h, w, channels);
+    for (Op unit :
+        List.of(
+            new Relu(),
+            new Elu(),
+            new ConcatElu(),
+            new Gate(Gate.Kind.TANH, 1),
+            new Gate(Gate.Kind.LINEAR, 1),
+            new Gate(Gate.Kind.TANH, 3))) {
+      boolean gated = unit instanceof Gate;
+      int k = unit instanceof Gate gate ? 16 * gate.groups() * filters : filters;
+      TensorSpec weights = TensorSpec.of(DType.F32, op.taps().count(), channels, k);
+      TensorSpec sums = op.check(List.of(x, weights)).getFirst();
+      for (boolean more : new boolean[] {false, true}) {
+        List<TensorSpec> in = new ArrayList<>(List.of(x, weights));
+        List<Draw> draws = new ArrayList<>(List.of(STANDARD, WEIGHTS));
+        if (more) {
+          in.add(TensorSpec.of(DType.F32, k));
+          in.add(sums);
+          draws.addAll(List.of(STANDARD, STANDARD));
+        }
+        if (more && gated) {
+          in.add(unit.check(List.of(sums)).getFirst());
+          draws.add(STANDARD);
+        }
+        add(
+            new Conv2dUnit(op, unit, more && gated, more),
+            in,
+            op.taps().count() * channels + 28,
+            type,
+            draws.toArray(Draw[]::new));
+      }
     }
   }
 

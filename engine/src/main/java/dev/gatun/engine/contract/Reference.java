@@ -13,6 +13,7 @@ import dev.gatun.engine.op.ConcatEluBackward;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Conv2dBackwardData;
 import dev.gatun.engine.op.Conv2dBackwardWeights;
+import dev.gatun.engine.op.Conv2dUnit;
 import dev.gatun.engine.op.Dropout;
 import dev.gatun.engine.op.Elu;
 import dev.gatun.engine.op.EluBackward;
@@ -82,6 +83,7 @@ public final class Reference {
 
   static {
     register(Conv2d.class, Reference::conv);
+    register(Conv2dUnit.class, Reference::convUnit);
     register(Conv2dBackwardData.class, Reference::convBackwardData);
     register(Conv2dBackwardWeights.class, Reference::convBackwardWeights);
     register(Gate.class, Reference::gate);
@@ -281,6 +283,34 @@ public final class Reference {
       }
     }
     return List.of(y);
+  }
+
+  private static List<Result> convUnit(
+      Conv2dUnit op, List<TensorSpec> specs, List<double[]> in) {
+    TensorSpec spec = op.conv().check(op.convInputs(specs)).getFirst();
+    Result sums = conv(op.conv(), op.convInputs(specs), op.convInputs(in)).getFirst();
+    Result y = run(op.unit(), op.unitInputs(spec, specs), op.unitInputs(sums.value, in)).getFirst();
+    int channels = spec.shape().dim(-1);
+    // what a sum is off by goes through the unit
+    for (int i = 0; i < y.value.length; i++) {
+      switch (op.unit()) {
+        case Gate gate -> {
+          int width = channels / 2 / gate.groups();
+          int a = gateInput(i, width);
+          int b = a + width;
+          double s = sigmoid(sums.value[b]);
+          boolean linear = gate.kind() == Gate.Kind.LINEAR;
+          double f = linear ? sums.value[a] : Math.tanh(sums.value[a]);
+          double slope = linear ? 1 : 1 - f * f;
+          y.magnitude[i] +=
+              s * slope * sums.magnitude[a] + Math.abs(f) * s * (1 - s) * sums.magnitude[b];
+        }
+        case ConcatElu elu ->
+            y.magnitude[i] += sums.magnitude[i / (2 * channels) * channels + i % channels];
+        default -> y.magnitude[i] += sums.magnitude[i];
+      }
+    }
+    return op.keepsSums() ? List.of(y, sums) : List.of(y);
   }
 
   private static List<Result> gateBackward(

@@ -4,12 +4,18 @@ import static dev.gatun.engine.cuda.Work.aligned;
 import static dev.gatun.engine.cuda.Work.element;
 
 import dev.gatun.engine.DType;
+import dev.gatun.engine.Op;
 import dev.gatun.engine.Shape;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.TensorSpec;
+import dev.gatun.engine.op.ConcatElu;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Conv2dBackwardData;
 import dev.gatun.engine.op.Conv2dBackwardWeights;
+import dev.gatun.engine.op.Conv2dUnit;
+import dev.gatun.engine.op.Elu;
+import dev.gatun.engine.op.Gate;
+import dev.gatun.engine.op.Relu;
 import dev.gatun.kernels.ConvPlan;
 import dev.gatun.kernels.ConvPlan.Activation;
 import dev.gatun.kernels.ConvPlan.Image;
@@ -40,6 +46,53 @@ final class CudaConvolution {
     convolve(w, plan, in.getFirst(), in.get(1), output);
   }
 
+  /** Null if these inputs can be run, else in a few words why not. */
+  static String refuses(Conv2dUnit op, List<TensorSpec> in) {
+    TensorSpec sums = op.conv().check(op.convInputs(in)).getFirst();
+    if (sums.dtype() != in.getFirst().dtype()) {
+      return "no kernel with a unit after sums in another dtype";
+    }
+    return op.unit() instanceof Gate gate && half(gate, sums.shape()) % 8 != 0
+        ? "a gate's halves must be multiples of 8 channels"
+        : null;
+  }
+
+  private static int half(Gate gate, Shape sums) {
+    return sums.dim(3) / 2 / gate.groups();
+  }
+
+  static void unit(Work w, Conv2dUnit op, List<Tensor> in, List<Tensor> out) {
+    List<Tensor> conv = op.convInputs(in);
+    List<TensorSpec> specs = conv.stream().map(Tensor::spec).toList();
+    Shape sums = op.conv().check(specs).getFirst().shape();
+    Tensor y = out.getFirst();
+    ConvPlan plan = plan(w, op.conv(), in.getFirst(), sums, false);
+    Output output =
+        new Output(
+            Conv2d.hasBias(specs) ? in.get(2).address() : 0,
+            Conv2d.hasAddend(specs) ? conv.getLast().address() : 0,
+            op.keepsSums() ? out.get(1).address() : 0,
+            op.residual() ? in.getLast().address() : 0,
+            y.address(),
+            y.dtype() == DType.F32,
+            activation(op.unit()),
+            op.unit() instanceof Gate gate ? half(gate, sums) : 0,
+            0,
+            sums.dim(3));
+    convolve(w, plan, in.getFirst(), in.get(1), output);
+  }
+
+  static Activation activation(Op unit) {
+    return switch (unit) {
+      case Relu relu -> Activation.RELU;
+      case Elu elu -> Activation.ELU;
+      case ConcatElu elu -> Activation.CONCAT_ELU;
+      case Gate gate ->
+          gate.kind() == Gate.Kind.LINEAR ? Activation.GATE_LINEAR : Activation.GATE_TANH;
+      default -> throw new IllegalArgumentException(unit.name() + " after a convolution");
+    };
+  }
+
   static void backwardData(Work w, Conv2dBackwardData op, List<Tensor> in, List<Tensor> out) {
     Tensor dx = out.getFirst();
     ConvPlan plan = plan(w, op.forward(), in.get(1), dx.shape(), true);
@@ -62,7 +115,7 @@ final class CudaConvolution {
     long table = w.table(plan.table());
     long[] scratch = w.scratch(plan.packedBytes(), plan.usedBytes());
     if (plan.hasWeights()) {
-      w.add(plan.pack(weights.address(), table, scratch[0], scratch[1], 0));
+      w.add(plan.pack(weights.address(), table, scratch[0], scratch[1], output.half()));
     }
     w.add(plan.convolve(x.address(), table, scratch[0], scratch[1], output, Window.flat()));
   }

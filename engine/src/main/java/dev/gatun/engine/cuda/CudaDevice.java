@@ -363,6 +363,11 @@ public final class CudaDevice extends Device {
     return refuses(op, inputs) == null;
   }
 
+  @Override
+  public boolean fuses(Op op, List<TensorSpec> inputs) {
+    return convolution == Convolution.TAPS && supports(op, inputs);
+  }
+
   private static String refuses(Op op, List<TensorSpec> inputs) {
     return CudaOps.refuses(op, inputs);
   }

@@ -12,6 +12,7 @@ import dev.gatun.engine.op.ConcatEluBackward;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Conv2dBackwardData;
 import dev.gatun.engine.op.Conv2dBackwardWeights;
+import dev.gatun.engine.op.Conv2dUnit;
 import dev.gatun.engine.op.Dropout;
 import dev.gatun.engine.op.Elu;
 import dev.gatun.engine.op.EluBackward;
@@ -50,6 +51,7 @@ final class CudaOps {
 
   static {
     register(Conv2d.class, CudaConvolution::forward);
+    register(Conv2dUnit.class, CudaConvolution::unit);
     register(Conv2dBackwardData.class, CudaConvolution::backwardData);
     register(Conv2dBackwardWeights.class, CudaConvolution::backwardWeights);
     register(Gate.class, CudaElementwise::gate);
@@ -90,6 +92,9 @@ final class CudaOps {
   static String refuses(Op op, List<TensorSpec> inputs) {
     if (!FORMS.containsKey(op.getClass())) {
       return "no kernel yet";
+    }
+    if (op instanceof Conv2dUnit unit) {
+      return CudaConvolution.refuses(unit, inputs);
     }
     boolean perImage = op instanceof GroupNorm || op instanceof GroupNormBackward;
     return perImage && inputs.getFirst().shape().dim(0) > MOST_BLOCKS

@@ -14,6 +14,7 @@ import dev.gatun.engine.Device;
 import dev.gatun.engine.Devices;
 import dev.gatun.engine.Op;
 import dev.gatun.engine.op.Adam;
+import dev.gatun.engine.op.Conv2dUnit;
 import dev.gatun.engine.op.LogisticMixture;
 import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.SquaredNorm;
@@ -241,6 +242,9 @@ class ContractTest {
     try (Device cpu = Devices.open("cpu")) {
       boolean bf16 = cpu.refuses(DType.BF16) == null;
       for (OpCase opCase : ContractSuite.cases()) {
+        if (opCase.op() instanceof Conv2dUnit) {
+          continue; // in the place of two ops that it has
+        }
         if (bf16 || opCase.dtype() != DType.BF16) {
           assertTrue(cpu.supports(opCase.op(), opCase.inputs()), opCase.toString());
         }
