@@ -44,7 +44,8 @@ class CudaLaunchTest {
     try (CudaLaunchConfig config = config(8)) {
       MemorySegment s = config.segment().reinterpret(CUlaunchConfig_st.sizeof());
       int[] numbers = s.asSlice(0, 28).toArray(ValueLayout.JAVA_INT);
-      assertEquals(List.of(8, 2, 3, 32, 4, 5, 640), java.util.Arrays.stream(numbers).boxed().toList());
+      assertEquals(
+          List.of(8, 2, 3, 32, 4, 5, 640), java.util.Arrays.stream(numbers).boxed().toList());
       assertEquals(0x77, s.get(ValueLayout.JAVA_LONG, 32));
       assertEquals(0, s.get(ValueLayout.JAVA_INT, 48));
 
@@ -108,15 +109,15 @@ class CudaLaunchTest {
       function.launch(stream, 1, 1, 1, 1, 1, 1, 0, parameters);
       function.launchEx(plain, parameters);
       function.launchEx(cooperative.cooperative(), parameters);
-      function.launchEx(
-          all.cluster(1, 1, 1).programmaticStreamSerialization(), parameters);
+      function.launchEx(all.cluster(1, 1, 1).programmaticStreamSerialization(), parameters);
       int[] result = new int[1];
       context.download(x, MemorySegment.ofArray(result), stream);
       // 10 blocks, and the blocks' numbers: 0 + (0 + 1 + 2 + 3) + (0 + 1) + (0 + 1 + 2)
       assertEquals(10 * 100 + 10, result[0]);
       CudaException e =
           assertThrows(CudaException.class, () -> function.launchEx(empty, parameters));
-      assertTrue(e.getMessage().startsWith("cuLaunchKernelEx add_block: CUDA_ERROR_"), e.getMessage());
+      assertTrue(
+          e.getMessage().startsWith("cuLaunchKernelEx add_block: CUDA_ERROR_"), e.getMessage());
       context.free(x);
     }
   }
