@@ -129,7 +129,11 @@ class ArchitectureTest {
                 (JavaClass c) ->
                     c.getPackageName().startsWith("jcuda")
                         || c.getPackageName().startsWith("dev.gatun.ffi.cuda")
+                        || c.getPackageName().startsWith("dev.gatun.ffi.nvrtc")
+                        || c.getPackageName().startsWith("dev.gatun.ffi.cublaslt")
                         || c.getFullName().startsWith("dev.gatun.ffi.Cuda")
+                        || c.getFullName().startsWith("dev.gatun.ffi.Nvrtc")
+                        || c.getFullName().startsWith("dev.gatun.ffi.CublasLt")
                         || c.getPackageName().startsWith("dev.gatun.kernels")))
         .check(all);
   }

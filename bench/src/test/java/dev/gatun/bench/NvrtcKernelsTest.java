@@ -72,8 +72,7 @@ class NvrtcKernelsTest {
       Map<String, String> headers = module.headers();
       for (String architecture : ARCHITECTURES) {
         long start = System.nanoTime();
-        byte[] cubin =
-            nvrtc.compile(module.source(), name + ".cu", headers, architecture, OPTIONS);
+        byte[] cubin = nvrtc.compile(module.source(), name + ".cu", headers, architecture, OPTIONS);
         System.out.printf(
             "%s %s: %,d bytes, %,d ms%n",
             name, architecture, cubin.length, (System.nanoTime() - start) / 1_000_000);

@@ -47,7 +47,8 @@ public final class CublasLt implements AutoCloseable {
             "cublasLtMatmulDescSetAttribute",
             CublasLtLibrary::cublasLtMatmulDescSetAttribute$descriptor);
     layoutCreate =
-        f.bind("cublasLtMatrixLayoutCreate", CublasLtLibrary::cublasLtMatrixLayoutCreate$descriptor);
+        f.bind(
+            "cublasLtMatrixLayoutCreate", CublasLtLibrary::cublasLtMatrixLayoutCreate$descriptor);
     layoutDestroy =
         f.bind(
             "cublasLtMatrixLayoutDestroy", CublasLtLibrary::cublasLtMatrixLayoutDestroy$descriptor);

@@ -5,7 +5,6 @@ import static dev.gatun.ffi.cublaslt.CublasLtLibrary.*;
 import dev.gatun.ffi.cublaslt.cublasLtMatmulHeuristicResult_t;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.util.ArrayDeque;
 import java.util.Deque;
@@ -39,13 +38,7 @@ public final class CublasLtMatmul implements AutoCloseable {
    * @param accumulate adds to y, else writes it
    */
   public record Spec(
-      Type type,
-      int m,
-      int n,
-      int k,
-      boolean transposeX,
-      boolean transposeW,
-      boolean accumulate) {
+      Type type, int m, int n, int k, boolean transposeX, boolean transposeW, boolean accumulate) {
     /**
      * @throws IllegalArgumentException if a size is not positive
      */
@@ -155,8 +148,7 @@ public final class CublasLtMatmul implements AutoCloseable {
     MemorySegment out = arena.allocate(C_POINTER);
     library.check(
         "cublasLtMatmulPreferenceCreate", (int) library.preferenceCreate.invokeExact(out));
-    MemorySegment preference =
-        created("cublasLtMatmulPreference", out, library.preferenceDestroy);
+    MemorySegment preference = created("cublasLtMatmulPreference", out, library.preferenceDestroy);
     prefer(
         preference,
         CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES(),

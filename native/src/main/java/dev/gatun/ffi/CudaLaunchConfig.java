@@ -72,8 +72,7 @@ public final class CudaLaunchConfig implements AutoCloseable {
   public CudaLaunchConfig cluster(int x, int y, int z) {
     if (x < 1 || y < 1 || z < 1 || (long) x * y * z > MAX_CLUSTER) {
       throw new IllegalArgumentException(
-          "cluster (%d,%d,%d): each at least 1, at most %d blocks"
-              .formatted(x, y, z, MAX_CLUSTER));
+          "cluster (%d,%d,%d): each at least 1, at most %d blocks".formatted(x, y, z, MAX_CLUSTER));
     }
     if (gridX % x != 0 || gridY % y != 0 || gridZ % z != 0) {
       throw new IllegalArgumentException(

@@ -48,7 +48,9 @@ public final class LibraryFinder {
             "variable " + key,
             () -> {
               Path root = Path.of(required(System.getenv(key)));
-              return Stream.of(below).map(file -> file.isEmpty() ? root : root.resolve(file)).toList();
+              return Stream.of(below)
+                  .map(file -> file.isEmpty() ? root : root.resolve(file))
+                  .toList();
             }));
     return this;
   }
@@ -109,8 +111,7 @@ public final class LibraryFinder {
   /** Unpacks class-path resources with {@link NativeFiles} and opens the first. */
   public LibraryFinder resource(String... resources) {
     places.add(
-        new Place(
-            "class path " + resources[0], () -> List.of(NativeFiles.unpack(resources))));
+        new Place("class path " + resources[0], () -> List.of(NativeFiles.unpack(resources))));
     return this;
   }
 
@@ -153,8 +154,7 @@ public final class LibraryFinder {
     return switch (files.size()) {
       case 0 -> "none";
       case 1 -> files.getFirst() + " does not exist or cannot be read";
-      default ->
-          "none of " + files.stream().map(Path::toString).collect(Collectors.joining(", "));
+      default -> "none of " + files.stream().map(Path::toString).collect(Collectors.joining(", "));
     };
   }
 

@@ -35,7 +35,8 @@ final class LibraryFunctions {
         symbols
             .find(name)
             .orElseThrow(() ->
-                new LibraryException(library + " has no " + name + ": it is another library or too old"));
+                new LibraryException(
+                    library + " has no " + name + ": it is another library or too old"));
     return Linker.nativeLinker().downcallHandle(address, type.get());
   }
 

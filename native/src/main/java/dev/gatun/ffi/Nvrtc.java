@@ -42,10 +42,12 @@ public final class Nvrtc {
 
   private Nvrtc(LibraryFunctions functions) {
     library = functions.library();
-    errorString = functions.bind("nvrtcGetErrorString", NvrtcLibrary::nvrtcGetErrorString$descriptor);
+    errorString =
+        functions.bind("nvrtcGetErrorString", NvrtcLibrary::nvrtcGetErrorString$descriptor);
     getVersion = functions.bind("nvrtcVersion", NvrtcLibrary::nvrtcVersion$descriptor);
     architectureCount =
-        functions.bind("nvrtcGetNumSupportedArchs", NvrtcLibrary::nvrtcGetNumSupportedArchs$descriptor);
+        functions.bind(
+            "nvrtcGetNumSupportedArchs", NvrtcLibrary::nvrtcGetNumSupportedArchs$descriptor);
     getArchitectures =
         functions.bind("nvrtcGetSupportedArchs", NvrtcLibrary::nvrtcGetSupportedArchs$descriptor);
     create = functions.bind("nvrtcCreateProgram", NvrtcLibrary::nvrtcCreateProgram$descriptor);
@@ -148,8 +150,7 @@ public final class Nvrtc {
                   strings(arena, names)));
       try {
         MemorySegment handle = program.get(POINTER, 0);
-        int status =
-            (int) compileProgram.invokeExact(handle, all.size(), strings(arena, all));
+        int status = (int) compileProgram.invokeExact(handle, all.size(), strings(arena, all));
         if (status != NvrtcLibrary.NVRTC_SUCCESS()) {
           throw NvrtcException.ofLog(name, statusName(status), log(handle));
         }

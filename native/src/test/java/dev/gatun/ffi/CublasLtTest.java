@@ -300,8 +300,7 @@ class CublasLtTest {
         assertOneLine(e.getMessage());
         assertTrue(e.call().startsWith("cublasLt"), e.getMessage());
         assertTrue(
-            e.getMessage()
-                .endsWith("CUBLAS_STATUS_INTERNAL_ERROR (an internal operation failed)"),
+            e.getMessage().endsWith("CUBLAS_STATUS_INTERNAL_ERROR (an internal operation failed)"),
             e.getMessage());
         assertEquals(0, e.getSuppressed().length);
       }

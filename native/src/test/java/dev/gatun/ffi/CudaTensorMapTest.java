@@ -86,8 +86,7 @@ class CudaTensorMapTest {
         refusal(16, extents, strides, new int[] {3, 8}, Swizzle.NONE).contains("rows of 12 bytes"));
     assertTrue(
         refusal(16, extents, strides, new int[] {32, 257}, Swizzle.B128).contains("box 257"));
-    assertTrue(
-        refusal(16, new long[] {64, 0}, strides, box, Swizzle.B128).contains("extent 0"));
+    assertTrue(refusal(16, new long[] {64, 0}, strides, box, Swizzle.B128).contains("extent 0"));
     assertTrue(refusal(16, extents, new long[0], box, Swizzle.B128).contains("0 strides"));
     assertTrue(
         refusal(16, new long[6], new long[5], new int[6], Swizzle.B128).contains("6 extents"));

@@ -80,11 +80,7 @@ class NvrtcTest {
       CCompiler.require();
       Path file =
           CCompiler.library(
-              folder,
-              "libnvrtc.so.13",
-              STUB,
-              "-I",
-              Path.of("headers").toAbsolutePath().toString());
+              folder, "libnvrtc.so.13", STUB, "-I", Path.of("headers").toAbsolutePath().toString());
       stub = SymbolLookup.libraryLookup(file, Arena.global());
       nvrtc = Nvrtc.open(new LibraryFinder("NVRTC").path(file.toString()));
     }
@@ -176,8 +172,7 @@ class NvrtcTest {
       int failures = 0;
       for (int at = 1; at <= 4; at++) {
         fail(at);
-        NvrtcException e =
-            assertThrows(NvrtcException.class, () -> compile("good", architecture));
+        NvrtcException e = assertThrows(NvrtcException.class, () -> compile("good", architecture));
         assertOneLine(e.getMessage());
         assertTrue(e.getMessage().contains("op.cu"), e.getMessage());
         assertTrue(e.getMessage().contains("NVRTC_ERROR_INTERNAL_ERROR"), e.getMessage());
@@ -211,8 +206,7 @@ class NvrtcTest {
             STUB.replace("*major = 13; *minor = 1", "*major = 12; *minor = 8"),
             "-I",
             Path.of("headers").toAbsolutePath().toString());
-    assertEquals(
-        12_080, Nvrtc.open(new LibraryFinder("NVRTC").path(older.toString())).version());
+    assertEquals(12_080, Nvrtc.open(new LibraryFinder("NVRTC").path(older.toString())).version());
     assertEquals(13_010, nvrtc.version());
   }
 

@@ -52,8 +52,7 @@ class PythonPackagesTest {
   void anEndlessAnswerIsCutOff() {
     assertTimeout(
         Duration.ofSeconds(30),
-        () ->
-            assertTrue(shell("yes /nowhere", Duration.ofMillis(500)).isEmpty()));
+        () -> assertTrue(shell("yes /nowhere", Duration.ofMillis(500)).isEmpty()));
   }
 
   @Test

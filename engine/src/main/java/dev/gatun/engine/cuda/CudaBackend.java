@@ -165,14 +165,12 @@ public final class CudaBackend implements Backend {
     List<DeviceInfo> found = new ArrayList<>();
     for (int i = 0; i < count; i++) {
       Properties properties = library.device(i);
-      List<String> description =
-          new ArrayList<>(List.of(describe(library, properties), driver));
+      List<String> description = new ArrayList<>(List.of(describe(library, properties), driver));
       String problem = null;
       try {
         requireDriver(library.version());
         requireCapability(properties);
-        CudaKernels kernels =
-            CudaKernels.fromProperty(Kind.REAL).on(properties, library.version());
+        CudaKernels kernels = CudaKernels.fromProperty(Kind.REAL).on(properties, library.version());
         description.add("kernels: " + kernels.describe());
       } catch (DeviceException e) {
         problem = e.getMessage();
@@ -188,7 +186,12 @@ public final class CudaBackend implements Backend {
       Nvrtc nvrtc = Nvrtc.open(library.version() / 1000);
       return "NVRTC: " + CudaKernels.version(nvrtc.version()) + ", " + nvrtc.library().file();
     } catch (LibraryException e) {
-      return without("NVRTC", library.version() < CudaKernels.FATBIN_DRIVER, CudaKernels.wheel("nvidia-cuda-nvrtc", library.version()), "gatun.nvrtc", e);
+      return without(
+          "NVRTC",
+          library.version() < CudaKernels.FATBIN_DRIVER,
+          CudaKernels.wheel("nvidia-cuda-nvrtc", library.version()),
+          "gatun.nvrtc",
+          e);
     }
   }
 
@@ -196,7 +199,12 @@ public final class CudaBackend implements Backend {
     try {
       return "cuBLASLt: " + CublasLt.describe(library.version() / 1000);
     } catch (LibraryException e) {
-      return without("cuBLASLt", false, CudaKernels.wheel("nvidia-cublas", library.version()), "gatun.cublaslt", e);
+      return without(
+          "cuBLASLt",
+          false,
+          CudaKernels.wheel("nvidia-cublas", library.version()),
+          "gatun.cublaslt",
+          e);
     }
   }
 
@@ -204,7 +212,12 @@ public final class CudaBackend implements Backend {
     try {
       return "cuDNN: " + library.dnnVersion() + ", " + library.openDnn().file();
     } catch (LibraryException e) {
-      return without("cuDNN", false, "nvidia-cudnn-cu" + (library.version() < CudaKernels.FATBIN_DRIVER ? 12 : 13), "gatun.libcudnn", e);
+      return without(
+          "cuDNN",
+          false,
+          "nvidia-cudnn-cu" + (library.version() < CudaKernels.FATBIN_DRIVER ? 12 : 13),
+          "gatun.libcudnn",
+          e);
     } catch (CudaException e) {
       return "cuDNN: " + e.getMessage();
     }

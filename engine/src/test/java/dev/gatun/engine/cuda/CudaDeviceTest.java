@@ -16,7 +16,6 @@ import dev.gatun.engine.DeviceException;
 import dev.gatun.engine.Graph;
 import dev.gatun.engine.Launch;
 import dev.gatun.engine.Op;
-import dev.gatun.engine.Op;
 import dev.gatun.engine.OutOfMemoryException;
 import dev.gatun.engine.Program;
 import dev.gatun.engine.ShapeException;

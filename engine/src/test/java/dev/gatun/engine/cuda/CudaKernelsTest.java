@@ -256,9 +256,9 @@ class CudaKernelsTest {
     assertEquals("sm_100", CudaKernels.architecture(13_000, KNOWN, gpu(10, 3), 13_000));
     // a GPU newer than NVRTC: PTX, from an NVRTC that is no newer than the driver
     assertEquals("compute_100", CudaKernels.architecture(13_000, KNOWN, gpu(12, 0), 13_000));
-    assertEquals("compute_90", CudaKernels.architecture(12_040, List.of(80, 90), gpu(12, 0), 12_080));
-    String newer =
-        refusal(() -> CudaKernels.architecture(13_010, KNOWN, gpu(12, 0), 13_000));
+    assertEquals(
+        "compute_90", CudaKernels.architecture(12_040, List.of(80, 90), gpu(12, 0), 12_080));
+    String newer = refusal(() -> CudaKernels.architecture(13_010, KNOWN, gpu(12, 0), 13_000));
     assertTrue(newer.contains("NVRTC 13.1 makes no code for GPU"), newer);
     String major = refusal(() -> CudaKernels.architecture(13_000, KNOWN, A10, 12_080));
     assertTrue(major.contains("NVRTC 13.0 is too new for the driver for CUDA 12.8"), major);
