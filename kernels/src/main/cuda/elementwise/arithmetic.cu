@@ -4,6 +4,7 @@
  * Each in f32 and bf16; computed in f32. A thread takes 16 bytes. Memory bound: every tensor is read or
  * written once. Arch sm_80+; emulator yes.
  */
+#include "common/refuse.cuh"
 #include "common/types.cuh"
 #include "common/window.cuh"
 
@@ -43,14 +44,15 @@ __device__ __forceinline__ void normalize_pixels(const u8* x, T* y, int C, int l
 }
 
 /* x, y [rows,D], rows = [N,P,G]; table [L,G*D]; labels [N] or null for row 0. A label that is not below
- * L gives NaN: a kernel cannot say it otherwise. */
+ * L is refused. */
 template <class T>
-__device__ __forceinline__ void add_bias(const T* x, const float* table, const u8* labels, T* y, int L,
-                                         int D, const Window& w) {
+__device__ __forceinline__ void add_bias(const T* x, const float* table, const u8* labels, T* y,
+                                         int* refusal, int L, int D, const Window& w) {
   for_chunks<Chunk<T>::N>(w, D, [&](long long row, int c, int n) {
     const int C = w.groups * D;
     const long long image = row / w.groups / w.positions;
     const int label = labels == nullptr ? 0 : labels[image];
+    if (label >= L) refuse(refusal, REFUSED_LABEL, (int)image, label, L);
     const float* b = table + (long long)label * C + row % w.groups * D + c;
     Chunk<T> v;
     v.load(x + row * D + c, n);
@@ -95,8 +97,8 @@ __device__ __forceinline__ void shift(const T* x, T* y, int H, int W, int C, int
   KERNEL(normalize_pixels_##suffix, THREADS)                                                         \
   extern "C" __global__ void __launch_bounds__(THREADS)                                              \
       add_bias_##suffix(const T* RESTRICT x, const float* RESTRICT table, const u8* RESTRICT labels, \
-                        T* RESTRICT y, int L, int D, Window w) {                                     \
-    add_bias(x, table, labels, y, L, D, w);                                                          \
+                        T* RESTRICT y, int* RESTRICT refusal, int L, int D, Window w) {              \
+    add_bias(x, table, labels, y, refusal, L, D, w);                                                 \
   }                                                                                                  \
   KERNEL(add_bias_##suffix, THREADS)                                                                 \
   extern "C" __global__ void __launch_bounds__(THREADS)                                              \

@@ -1,10 +1,11 @@
 /* cross_entropy.cu - negative log-likelihood of classes under a softmax, and its gradient.
  * nats = logsumexp(logits) - logits[target]; dlogits = (exp(logits - lse) - onehot(target)) * dmean / M
  * logits, dlogits [M,K] f32 or bf16, K at most 256; targets [M] u8; nats, lse [M] f32; dmean [1] f32.
- * A target that is not below K gives NaN. One warp a row, the row in registers. Memory bound: 1 read of the
+ * A target that is not below K is refused. One warp a row, the row in registers. Memory bound: 1 read of the
  * logits, and 1 write of their gradient. Arch sm_80+; emulator yes.
  */
 #include "common/reduce.cuh"
+#include "common/refuse.cuh"
 #include "common/types.cuh"
 
 #define THREADS 128
@@ -34,7 +35,7 @@ struct Row {
 /* grid (ceil(M / 4)), block 128 */
 template <class T>
 __device__ __forceinline__ void cross_entropy(const T* logits, const u8* targets, float* nats, float* lse,
-                                              int M, int K) {
+                                              int* refusal, int M, int K) {
   const int row = blockIdx.x * ROWS + threadIdx.x / WARP_SIZE;
   if (row >= M) return;
   Row<T> x;
@@ -67,6 +68,7 @@ __device__ __forceinline__ void cross_entropy(const T* logits, const u8* targets
     const double value = (double)most + (double)logf(sum);
     lse[row] = (float)value;
     nats[row] = target < K ? (float)(value - own) : NAN_F32;
+    if (target >= K) refuse(refusal, REFUSED_TARGET, row, target, K);
   }
 }
 
@@ -74,11 +76,12 @@ __device__ __forceinline__ void cross_entropy(const T* logits, const u8* targets
 template <class T, class G>
 __device__ __forceinline__ void cross_entropy_backward(const T* logits, const u8* targets,
                                                        const float* lse, const float* dmean, G* dlogits,
-                                                       int M, int K) {
+                                                       int* refusal, int M, int K) {
   const int row = blockIdx.x * ROWS + threadIdx.x / WARP_SIZE;
   if (row >= M) return;
   const int target = targets[row];
   const float scale = target < K ? *dmean / (float)M : NAN_F32;
+  if (target >= K) refuse(refusal, REFUSED_TARGET, row, target, K);
   const float sum = lse[row];
   constexpr int N = Chunk<T>::N;
   for (int c = threadIdx.x % WARP_SIZE * N; c < K; c += WARP_SIZE * N) {
@@ -97,8 +100,8 @@ __device__ __forceinline__ void cross_entropy_backward(const T* logits, const u8
 #define EACH(T, suffix)                                                                               \
   extern "C" __global__ void __launch_bounds__(THREADS) softmax_cross_entropy_##suffix(               \
       const T* RESTRICT logits, const u8* RESTRICT targets, float* RESTRICT nats,                     \
-      float* RESTRICT lse, int M, int K) {                                                            \
-    cross_entropy(logits, targets, nats, lse, M, K);                                                  \
+      float* RESTRICT lse, int* RESTRICT refusal, int M, int K) {                                     \
+    cross_entropy(logits, targets, nats, lse, refusal, M, K);                                         \
   }                                                                                                   \
   KERNEL(softmax_cross_entropy_##suffix, THREADS)
 
@@ -108,8 +111,8 @@ EACH(bf16, bf16)
 #define EACH_BACKWARD(T, suffix, G, to)                                                               \
   extern "C" __global__ void __launch_bounds__(THREADS) softmax_cross_entropy_backward_##suffix##_##to( \
       const T* RESTRICT logits, const u8* RESTRICT targets, const float* RESTRICT lse,                \
-      const float* RESTRICT dmean, G* RESTRICT dlogits, int M, int K) {                               \
-    cross_entropy_backward(logits, targets, lse, dmean, dlogits, M, K);                               \
+      const float* RESTRICT dmean, G* RESTRICT dlogits, int* RESTRICT refusal, int M, int K) {        \
+    cross_entropy_backward(logits, targets, lse, dmean, dlogits, refusal, M, K);                      \
   }                                                                                                   \
   KERNEL(softmax_cross_entropy_backward_##suffix##_##to, THREADS)
 

@@ -3,11 +3,12 @@
  * logistic function, a and b the ends of the value's bin in units of the scale; green's means depend on
  * red, blue's on both. S(a) - S(b) = S(a) * S(-b) * (1 - exp(b - a)): neither cancels nor underflows.
  * parameters, gradient [rows,P]: M mixture logits, then for each colour M means, M log-scales and, for
- * C = 3, M coefficients; P = 3M or 10M. images [rows,C] u8; a value that is not below `levels` gives NaN.
+ * C = 3, M coefficients; P = 3M or 10M. images [rows,C] u8; a value that is not below `levels` is refused.
  * One warp a pixel, a lane a component, in f64: there are few of these pixels, and means and scales of
  * very different size. Arch sm_80+; emulator yes.
  */
 #include "common/reduce.cuh"
+#include "common/refuse.cuh"
 #include "common/types.cuh"
 
 #define THREADS 128
@@ -113,12 +114,14 @@ struct Component {
 
 /* Returns whether all colours are below `levels`. */
 template <int C>
-__device__ __forceinline__ bool read_pixel(const u8* image, int levels, int* level, double* values) {
+__device__ __forceinline__ bool read_pixel(const u8* images, long long row, int levels, int* refusal,
+                                           int* level, double* values) {
   bool good = true;
 #pragma unroll
   for (int c = 0; c < C; ++c) {
-    level[c] = image[c];
+    level[c] = images[row * C + c];
     values[c] = level[c] * 2.0 / (levels - 1) - 1.0;
+    if (level[c] >= levels) refuse(refusal, REFUSED_LEVEL, (int)row, level[c], levels);
     good = good && level[c] < levels;
   }
   return good;
@@ -143,21 +146,21 @@ __device__ __forceinline__ double2 log_sums(const float* p, int M, const int* le
 /* nats [rows] f32; grid (ceil(rows / 4)), block 128 */
 template <int C>
 __device__ __forceinline__ void logistic_mixture(const float* parameters, const u8* images, float* nats,
-                                                 int rows, int M, int levels) {
+                                                 int* refusal, int rows, int M, int levels) {
   const long long row = (long long)blockIdx.x * PIXELS + threadIdx.x / WARP_SIZE;
   if (row >= rows) return;
   const float* p = parameters + row * (C == 3 ? 10 : 3) * M;
   int level[C];
   double values[C];
-  const bool good = read_pixel<C>(images + row * C, levels, level, values);
+  const bool good = read_pixel<C>(images, row, levels, refusal, level, values);
   const double2 sums = log_sums<C>(p, M, level, values, levels);
   if (threadIdx.x % WARP_SIZE == 0) nats[row] = good ? (float)(sums.x - sums.y) : NAN_F32;
 }
 
 template <int C, class G>
 __device__ __forceinline__ void logistic_mixture_backward(const float* parameters, const u8* images,
-                                                          const float* dmean, G* gradient, int rows,
-                                                          int M, int levels) {
+                                                          const float* dmean, G* gradient, int* refusal,
+                                                          int rows, int M, int levels) {
   const long long row = (long long)blockIdx.x * PIXELS + threadIdx.x / WARP_SIZE;
   if (row >= rows) return;
   const int each = C == 3 ? 3 : 2;
@@ -165,7 +168,7 @@ __device__ __forceinline__ void logistic_mixture_backward(const float* parameter
   G* d = gradient + row * (C == 3 ? 10 : 3) * M;
   int level[C];
   double values[C];
-  const bool good = read_pixel<C>(images + row * C, levels, level, values);
+  const bool good = read_pixel<C>(images, row, levels, refusal, level, values);
   const double2 sums = log_sums<C>(p, M, level, values, levels);
   const double scale = good ? (double)*dmean / ((double)rows * C) : (double)NAN_F32;
   for (int m = threadIdx.x % WARP_SIZE; m < M; m += WARP_SIZE) {
@@ -195,9 +198,9 @@ __device__ __forceinline__ void logistic_mixture_backward(const float* parameter
 
 #define EACH(C)                                                                                        \
   extern "C" __global__ void __launch_bounds__(THREADS, 3) logistic_mixture_##C##_f32(                    \
-      const float* RESTRICT parameters, const u8* RESTRICT images, float* RESTRICT nats, int rows,     \
-      int M, int levels) {                                                                             \
-    logistic_mixture<C>(parameters, images, nats, rows, M, levels);                                    \
+      const float* RESTRICT parameters, const u8* RESTRICT images, float* RESTRICT nats,               \
+      int* RESTRICT refusal, int rows, int M, int levels) {                                            \
+    logistic_mixture<C>(parameters, images, nats, refusal, rows, M, levels);                           \
   }                                                                                                    \
   KERNEL(logistic_mixture_##C##_f32, THREADS)
 
@@ -207,8 +210,8 @@ EACH(3)
 #define EACH_BACKWARD(C, G, to)                                                                        \
   extern "C" __global__ void __launch_bounds__(THREADS, 3) logistic_mixture_backward_##C##_##to(          \
       const float* RESTRICT parameters, const u8* RESTRICT images, const float* RESTRICT dmean,        \
-      G* RESTRICT gradient, int rows, int M, int levels) {                                             \
-    logistic_mixture_backward<C>(parameters, images, dmean, gradient, rows, M, levels);                \
+      G* RESTRICT gradient, int* RESTRICT refusal, int rows, int M, int levels) {                      \
+    logistic_mixture_backward<C>(parameters, images, dmean, gradient, refusal, rows, M, levels);       \
   }                                                                                                    \
   KERNEL(logistic_mixture_backward_##C##_##to, THREADS)
 

@@ -151,6 +151,7 @@ public final class ElementwiseKernels {
       long table,
       long labels,
       long y,
+      long refusal,
       int entries,
       int channels,
       Window window) {
@@ -165,6 +166,7 @@ public final class ElementwiseKernels {
             .pointer(table)
             .pointer(labels)
             .pointer(y)
+            .pointer(refusal)
             .int32(entries)
             .int32(channels)
             .struct(window.members()));
@@ -209,6 +211,7 @@ public final class ElementwiseKernels {
       long x,
       long step,
       long y,
+      long refusal,
       long elements,
       long seed,
       int site,
@@ -224,6 +227,7 @@ public final class ElementwiseKernels {
             .pointer(x)
             .pointer(step)
             .pointer(y)
+            .pointer(refusal)
             .int64(elements)
             .int64(seed)
             .int32(site)

@@ -1,6 +1,11 @@
 package dev.gatun.kernels;
 
-/** Losses and their gradients: {@code cross_entropy.cu}, {@code logistic_mixture.cu}. */
+/**
+ * What kernels of losses and of labels take as {@code refusal} is 4 i32 of memory that the host
+ * reads, too: zero until a kernel meets data it cannot use, then kind, place, value and limit; see {@code common/refuse.cuh}.
+ *
+ * <p>Losses and their gradients: {@code cross_entropy.cu}, {@code logistic_mixture.cu}.
+ */
 public final class LossKernels {
   private static final int THREADS = 128;
   private static final int ROWS = 4;
@@ -9,7 +14,7 @@ public final class LossKernels {
 
   /** logits [M,K]; targets [M] u8; nats, logSumExp [M] f32, written. */
   public static KernelCall crossEntropy(
-      Element type, long logits, long targets, long nats, long logSumExp, int rows, int classes) {
+      Element type, long logits, long targets, long nats, long logSumExp, long refusal, int rows, int classes) {
     return new KernelCall(
         "cross_entropy",
         "softmax_cross_entropy_" + type.suffix(),
@@ -19,6 +24,7 @@ public final class LossKernels {
             .pointer(targets)
             .pointer(nats)
             .pointer(logSumExp)
+            .pointer(refusal)
             .int32(rows)
             .int32(classes)
             .toList());
@@ -33,6 +39,7 @@ public final class LossKernels {
       long logSumExp,
       long dmean,
       long dlogits,
+      long refusal,
       int rows,
       int classes) {
     return new KernelCall(
@@ -45,6 +52,7 @@ public final class LossKernels {
             .pointer(logSumExp)
             .pointer(dmean)
             .pointer(dlogits)
+            .pointer(refusal)
             .int32(rows)
             .int32(classes)
             .toList());
@@ -52,7 +60,7 @@ public final class LossKernels {
 
   /** parameters [rows,P] f32; images [rows,C] u8; nats [rows] f32, written. */
   public static KernelCall mixture(
-      long parameters, long images, long nats, int rows, int colours, int mixtures, int levels) {
+      long parameters, long images, long nats, long refusal, int rows, int colours, int mixtures, int levels) {
     return new KernelCall(
         "logistic_mixture",
         "logistic_mixture_" + colours + "_f32",
@@ -61,6 +69,7 @@ public final class LossKernels {
             .pointer(parameters)
             .pointer(images)
             .pointer(nats)
+            .pointer(refusal)
             .int32(rows)
             .int32(mixtures)
             .int32(levels)
@@ -74,6 +83,7 @@ public final class LossKernels {
       long images,
       long dmean,
       long dparameters,
+      long refusal,
       int rows,
       int colours,
       int mixtures,
@@ -87,6 +97,7 @@ public final class LossKernels {
             .pointer(images)
             .pointer(dmean)
             .pointer(dparameters)
+            .pointer(refusal)
             .int32(rows)
             .int32(mixtures)
             .int32(levels)

@@ -1,10 +1,7 @@
 package dev.gatun.ffi;
 
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.util.HashMap;
 import java.util.Map;
-import jcuda.Pointer;
 import jcuda.driver.CUcontext;
 import jcuda.driver.CUdeviceptr;
 import jcuda.driver.CUmodule;
@@ -30,9 +27,6 @@ public final class CudaContext implements AutoCloseable {
 
   /** By ordinal; the primary context is the process's, and so is this. */
   private static final Map<Integer, Life> LIVES = new HashMap<>();
-
-  // large enough that the copy to it, not the call, is what costs
-  private static final long STAGING_BYTES = 1 << 22;
 
   private final CudaLibrary library;
   private final int ordinal;
@@ -105,17 +99,6 @@ public final class CudaContext implements AutoCloseable {
     return life.failure;
   }
 
-  /** Memory, aligned to 256 bytes on a GPU; its content is not defined. */
-  public long allocate(long sizeBytes) {
-    Address address = new Address();
-    CudaException.check("cuMemAlloc", () -> JCudaDriver.cuMemAlloc(address, sizeBytes));
-    return address.value();
-  }
-
-  public void free(long address) {
-    CudaException.check("cuMemFree", () -> JCudaDriver.cuMemFree(new Address(address)));
-  }
-
   /** Free and total bytes of the GPU. */
   public long[] memory() {
     long[] free = new long[1];
@@ -133,54 +116,9 @@ public final class CudaContext implements AutoCloseable {
                 new Address(address), (byte) 0, sizeBytes, stream.handle()));
   }
 
-  /** Copies to the device, after what the stream has; done when it returns. */
-  public void upload(MemorySegment source, long address, CudaStream stream) {
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment staging = staging(source, arena);
-      for (long done = 0; done < source.byteSize(); ) {
-        long count = Math.min(source.byteSize() - done, staging.byteSize());
-        MemorySegment part = source.asSlice(done, count);
-        if (!source.isNative()) {
-          part = staging.asSlice(0, count).copyFrom(part);
-        }
-        Pointer host = new CudaPointer(part.address());
-        Address device = new Address(address + done);
-        CudaException.check(
-            "cuMemcpyHtoDAsync",
-            () -> JCudaDriver.cuMemcpyHtoDAsync(device, host, count, stream.handle()));
-        stream.synchronize();
-        done += count;
-      }
-    }
-  }
-
-  /** Copies from the device, after what the stream has; done when it returns. */
-  public void download(long address, MemorySegment target, CudaStream stream) {
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment staging = staging(target, arena);
-      for (long done = 0; done < target.byteSize(); ) {
-        long count = Math.min(target.byteSize() - done, staging.byteSize());
-        MemorySegment part =
-            target.isNative() ? target.asSlice(done, count) : staging.asSlice(0, count);
-        Pointer host = new CudaPointer(part.address());
-        Address device = new Address(address + done);
-        CudaException.check(
-            "cuMemcpyDtoHAsync",
-            () -> JCudaDriver.cuMemcpyDtoHAsync(host, device, count, stream.handle()));
-        stream.synchronize();
-        if (!target.isNative()) {
-          target.asSlice(done, count).copyFrom(part);
-        }
-        done += count;
-      }
-    }
-  }
-
-  /** Native memory is copied where it lies; the garbage collector may move the rest. */
-  private static MemorySegment staging(MemorySegment host, Arena arena) {
-    return host.isNative() || host.byteSize() == 0
-        ? host
-        : arena.allocate(Math.min(host.byteSize(), STAGING_BYTES), 64);
+  /** Memory in a stream's order; the context is current. */
+  public CudaPool createPool() {
+    return CudaPool.create(device, ordinal);
   }
 
   /** Loads a fatbin, or the image that the emulator takes for one. */

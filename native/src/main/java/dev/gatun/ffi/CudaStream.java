@@ -1,6 +1,7 @@
 package dev.gatun.ffi;
 
 import java.lang.foreign.MemorySegment;
+import jcuda.NativePointerObject;
 import jcuda.driver.CUgraph;
 import jcuda.driver.CUstream;
 import jcuda.driver.CUstreamCaptureMode;
@@ -17,6 +18,36 @@ public final class CudaStream implements AutoCloseable {
 
   private final Handle handle;
   private final MemorySegment segment;
+
+  /** Reads any of JCuda's handles. */
+  private static final class Reader extends NativePointerObject {
+    Reader(NativePointerObject other) {
+      super(other);
+    }
+
+    long value() {
+      return getNativePointer();
+    }
+  }
+
+  /**
+   * A stream that somebody else made and closes: it can be launched on, and no more.
+   *
+   * @param address a {@code CUstream}
+   */
+  public static CudaStream external(long address) {
+    return new CudaStream(address);
+  }
+
+  /** As {@link #external(long)}. */
+  public static CudaStream external(CUstream stream) {
+    return new CudaStream(new Reader(stream).value());
+  }
+
+  private CudaStream(long address) {
+    handle = null;
+    segment = MemorySegment.ofAddress(address);
+  }
 
   CudaStream(Handle handle) {
     this.handle = handle;

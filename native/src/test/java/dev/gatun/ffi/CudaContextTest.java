@@ -22,19 +22,25 @@ import org.junit.jupiter.params.provider.ValueSource;
 class CudaContextTest {
   private CudaContext context;
   private CudaStream stream;
+  private CudaPool pool;
 
   @BeforeEach
   void open() {
     requireEmulator();
     context = CudaContext.retain(CudaLibrary.open(CudaLibrary.Kind.EMULATED), 0);
     stream = context.createStream();
+    pool = context.createPool();
   }
 
   @AfterEach
   void close() {
     if (context != null) {
       context.makeCurrent();
-      stream.close();
+      if (context.failure() == null) {
+        stream.synchronize();
+        pool.close();
+        stream.close();
+      }
       context.close();
     }
   }
@@ -45,33 +51,75 @@ class CudaContextTest {
     byte[] sent = new byte[sizeBytes];
     new Random(sizeBytes).nextBytes(sent);
     byte[] heap = new byte[sizeBytes];
-    long address = context.allocate(sizeBytes);
-    try (Arena arena = Arena.ofConfined()) {
-      context.upload(MemorySegment.ofArray(sent), address, stream);
-      context.download(address, MemorySegment.ofArray(heap), stream);
+    long address = pool.allocate(sizeBytes, stream);
+    try (Arena arena = Arena.ofConfined();
+        CudaStaging staging = new CudaStaging(stream)) {
+      staging.upload(MemorySegment.ofArray(sent), address);
+      staging.download(address, MemorySegment.ofArray(heap));
       assertArrayEquals(sent, heap);
 
       MemorySegment direct = arena.allocate(sizeBytes);
       context.zero(address, sizeBytes, stream);
-      context.download(address, direct, stream);
+      staging.download(address, direct);
       assertArrayEquals(
           new byte[sizeBytes], direct.toArray(java.lang.foreign.ValueLayout.JAVA_BYTE));
 
       direct.copyFrom(MemorySegment.ofArray(sent));
-      context.upload(direct, address, stream);
-      context.download(address, MemorySegment.ofArray(heap), stream);
+      staging.upload(direct, address);
+      staging.download(address, MemorySegment.ofArray(heap));
       assertArrayEquals(sent, heap);
     } finally {
-      context.free(address);
+      pool.free(address, stream);
+    }
+  }
+
+  @Test
+  void aPoolCountsAndGivesBack() {
+    CudaPool.Statistics before = pool.statistics();
+    assertEquals(0, before.usedBytes());
+    long one = pool.allocate(1 << 20, stream);
+    long two = pool.allocate(1 << 20, stream);
+    CudaPool.Statistics full = pool.statistics();
+    assertTrue(full.usedBytes() >= 2 << 20, full.toString());
+    assertTrue(full.reservedBytes() >= full.usedBytes(), full.toString());
+    pool.free(one, stream);
+    pool.free(two, stream);
+    stream.synchronize();
+    CudaPool.Statistics empty = pool.statistics();
+    assertEquals(0, empty.usedBytes());
+    assertEquals(full.usedHighBytes(), empty.usedHighBytes());
+    assertEquals(full.reservedBytes(), empty.reservedBytes(), "what is freed is kept");
+    pool.trim(0);
+    assertEquals(0, pool.statistics().reservedBytes());
+  }
+
+  /** The host may go on writing as soon as an upload returns. */
+  @Test
+  void uploadsDoNotLookAtTheHostAgain() {
+    int[] values = new int[3_000_000];
+    long address = pool.allocate(4L * values.length, stream);
+    try (CudaStaging staging = new CudaStaging(stream)) {
+      for (int turn = 1; turn <= 3; turn++) {
+        java.util.Arrays.fill(values, turn);
+        staging.upload(MemorySegment.ofArray(values), address);
+        java.util.Arrays.fill(values, -1);
+        int[] back = new int[values.length];
+        staging.download(address, MemorySegment.ofArray(back));
+        for (int v : back) {
+          assertEquals(turn, v);
+        }
+      }
+    } finally {
+      pool.free(address, stream);
     }
   }
 
   @Test
   void noRoomIsToldApart() {
-    CudaException e = assertThrows(CudaException.class, () -> context.allocate(Long.MAX_VALUE / 2));
+    CudaException e = assertThrows(CudaException.class, () -> pool.allocate(Long.MAX_VALUE / 2, stream));
     assertTrue(e.isOutOfMemory(), e.getMessage());
     assertFalse(e.isFatal());
-    assertEquals("cuMemAlloc", e.call());
+    assertEquals("cuMemAllocFromPoolAsync", e.call());
     assertTrue(e.getMessage().contains("CUDA_ERROR_OUT_OF_MEMORY"), e.getMessage());
     assertTrue(e.text().contains("out of memory"), e.text());
     long[] memory = context.memory();
@@ -80,8 +128,8 @@ class CudaContextTest {
 
   @Test
   void badCallsAreNamed() {
-    CudaException free = assertThrows(CudaException.class, () -> context.free(0x1234));
-    assertEquals("cuMemFree", free.call());
+    CudaException free = assertThrows(CudaException.class, () -> pool.free(0x1234, stream));
+    assertEquals("cuMemFreeAsync", free.call());
     assertFalse(free.isFatal());
     CudaException load = assertThrows(CudaException.class, () -> context.load(new byte[64]));
     assertTrue(load.getMessage().startsWith("cuModuleLoadData: CUDA_ERROR_"), load.getMessage());
@@ -90,13 +138,13 @@ class CudaContextTest {
   @Test
   void theContextIsSharedAndOutlivesItsFirstHolder() {
     CudaContext second = CudaContext.retain(context.library(), 0);
-    long address = context.allocate(64);
+    long address = pool.allocate(64, stream);
     second.makeCurrent();
-    second.free(address);
+    pool.free(address, stream);
     second.close();
     second.close();
     context.makeCurrent();
-    context.free(context.allocate(64));
+    pool.free(pool.allocate(64, stream), stream);
     assertNull(context.failure());
   }
 
@@ -107,12 +155,17 @@ class CudaContextTest {
     assertNotNull(second.failure());
     CudaContext fresh = CudaContext.retain(context.library(), 0);
     assertNull(fresh.failure());
-    fresh.free(fresh.allocate(64));
+    try (CudaStream own = fresh.createStream();
+        CudaPool memory = fresh.createPool()) {
+      memory.free(memory.allocate(64, own), own);
+      own.synchronize();
+    }
     second.close();
     context.close();
     context = fresh;
     context.makeCurrent();
     stream = context.createStream();
+    pool = context.createPool();
   }
 
   @Test

@@ -97,13 +97,15 @@ class CudaLaunchTest {
     CudaLibrary library = CudaLibrary.open(CudaLibrary.Kind.EMULATED);
     try (CudaContext context = CudaContext.retain(library, 0);
         CudaStream stream = context.createStream();
+        CudaPool pool = context.createPool();
+        CudaStaging staging = new CudaStaging(stream);
         CudaModule module = context.load(Files.readAllBytes(image));
         CudaLaunchConfig plain = new CudaLaunchConfig(stream, 4, 1, 1, 1, 1, 1, 0);
         CudaLaunchConfig cooperative = new CudaLaunchConfig(stream, 2, 1, 1, 1, 1, 1, 0);
         CudaLaunchConfig all = new CudaLaunchConfig(stream, 3, 1, 1, 1, 1, 1, 0);
         CudaLaunchConfig empty = new CudaLaunchConfig(stream, 0, 1, 1, 1, 1, 1, 0)) {
       CudaFunction function = module.function("add_block");
-      long x = context.allocate(4);
+      long x = pool.allocate(4, stream);
       context.zero(x, 4, stream);
       ByteBuffer pointer = ByteBuffer.allocate(8).order(ByteOrder.nativeOrder()).putLong(x);
       ByteBuffer hundred = ByteBuffer.allocate(4).order(ByteOrder.nativeOrder()).putInt(100);
@@ -114,14 +116,15 @@ class CudaLaunchTest {
       function.launchEx(
           all.cluster(1, 1, 1).programmaticStreamSerialization(), parameters);
       int[] result = new int[1];
-      context.download(x, MemorySegment.ofArray(result), stream);
+      staging.download(x, MemorySegment.ofArray(result));
       // 10 blocks, and the blocks' numbers: 0 + (0 + 1 + 2 + 3) + (0 + 1) + (0 + 1 + 2)
       assertEquals(10 * 100 + 10, result[0]);
       CudaException e =
           assertThrows(CudaException.class, () -> function.launchEx(empty, parameters));
       assertTrue(e.getMessage().startsWith("cuLaunchKernelEx add_block: CUDA_ERROR_"), e.getMessage());
       parameters.close();
-      context.free(x);
+      pool.free(x, stream);
+      stream.synchronize();
     }
   }
 }

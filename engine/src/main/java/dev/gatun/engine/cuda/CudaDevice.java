@@ -10,6 +10,7 @@ import dev.gatun.engine.Graph;
 import dev.gatun.engine.Launch;
 import dev.gatun.engine.Op;
 import dev.gatun.engine.OutOfMemoryException;
+import dev.gatun.engine.Owned;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.UnsupportedOpException;
@@ -21,7 +22,10 @@ import dev.gatun.ffi.CudaFunction;
 import dev.gatun.ffi.CudaGraph;
 import dev.gatun.ffi.CudaLibrary;
 import dev.gatun.ffi.CudaModule;
+import dev.gatun.ffi.CudaPool;
+import dev.gatun.ffi.CudaStaging;
 import dev.gatun.ffi.CudaStream;
+import dev.gatun.ffi.PinnedMemory;
 import dev.gatun.kernels.KernelCall;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -32,6 +36,8 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /**
  * A GPU through the CUDA driver, or the emulator in its place.
@@ -78,10 +84,16 @@ public final class CudaDevice extends Device {
   private final Convolution convolution;
   private final CudaContext context;
   private final CudaStream stream;
+  private final CudaPool pool;
+  private final CudaStaging staging;
+  private final PinnedMemory refusal;
+  private final long limitBytes;
+  private final boolean debug = debugs();
   private final CudaKernels images;
   private final Map<String, CudaModule> modules = new HashMap<>();
   private final int multiprocessors;
   private final Set<Long> allocations = new LinkedHashSet<>();
+  private CudaStream onStream;
   private Cudnn cudnn;
   private long scratch;
   private long scratchBytes;
@@ -111,17 +123,39 @@ public final class CudaDevice extends Device {
     this.images = images;
     this.convolution = convolution;
     this.multiprocessors = library.device(ordinal).multiprocessors();
-    CudaContext retained = null;
+    limitBytes = limit();
+    // closed in the opposite order where a later one fails
+    Owned opened = new Owned();
     try {
-      retained = CudaContext.retain(library, ordinal);
-      this.stream = retained.createStream();
-      this.context = retained;
+      context = opened.add(CudaContext.retain(library, ordinal));
+      stream = opened.add(context.createStream());
+      pool = opened.add(context.createPool());
+      staging = opened.add(new CudaStaging(stream));
+      refusal = opened.add(new PinnedMemory(Refusal.BYTES));
     } catch (CudaException e) {
-      if (retained != null) {
-        retained.close();
-      }
+      opened.close();
       throw new DeviceException("cannot open " + name + ": " + e.getMessage(), e);
     }
+  }
+
+  /** Bytes that {@code gatun.cuda.limit} allows; as many as there are where it says nothing. */
+  private static long limit() {
+    String value = System.getProperty("gatun.cuda.limit");
+    if (value == null) {
+      return Long.MAX_VALUE;
+    }
+    Matcher matcher = Pattern.compile("(\\d{1,9})([MG])iB").matcher(value);
+    if (!matcher.matches()) {
+      throw new DeviceException(
+          "property gatun.cuda.limit is '" + value + "': expected a size such as 512MiB or 8GiB");
+    }
+    return Long.parseLong(matcher.group(1)) << (matcher.group(2).equals("M") ? 20 : 30);
+  }
+
+  /** Whether each kernel is waited for, so that a fault is told of the one that made it. */
+  private static boolean debugs() {
+    String value = System.getProperty("gatun.debug", System.getenv("GATUN_DEBUG"));
+    return value != null && List.of(value.toLowerCase(Locale.ROOT).split(",")).contains("sync");
   }
 
   @Override
@@ -213,11 +247,43 @@ public final class CudaDevice extends Device {
     submitted = 0;
   }
 
+  /** Throws if a kernel that has been waited for met data it cannot use. */
+  private void requireAccepted() {
+    Refusal found = Refusal.take(refusal.segment());
+    if (found != null) {
+      throw new IllegalArgumentException(found.message());
+    }
+  }
+
+  /** Device address of what kernels say is wrong with their data. */
+  long refusal() {
+    return refusal.segment().address();
+  }
+
+  /** Waits for a kernel that has just been put on the stream, if that is asked for. */
+  void check(CudaLaunch launch, String kernel) {
+    if (debug && capturing == null) {
+      try {
+        stream.synchronize();
+      } catch (CudaException e) {
+        if (!e.isFatal()) {
+          throw e;
+        }
+        context.fail(e);
+        failure =
+            new CudaFaultException(
+                name + " failed: " + e.getMessage() + ", in " + kernel + " of " + launch, e);
+        throw failure;
+      }
+    }
+  }
+
   /** Waits until all submitted work is done. */
   public void synchronize() {
     enter();
     try {
       synchronizeEntered();
+      requireAccepted();
     } catch (CudaException e) {
       throw failed(e);
     } finally {
@@ -226,6 +292,32 @@ public final class CudaDevice extends Device {
   }
 
   // ---- memory
+
+  /** What the device's pool has given out, and what it holds. */
+  public CudaPool.Statistics memory() {
+    enter();
+    try {
+      return pool.statistics();
+    } catch (CudaException e) {
+      throw failed(e);
+    } finally {
+      leave();
+    }
+  }
+
+  /** Gives the GPU back what the pool holds and nobody uses. */
+  public void trim() {
+    enter();
+    try {
+      synchronizeEntered();
+      pool.trim(0);
+    } catch (CudaException e) {
+      throw failed(e);
+    } finally {
+      leave();
+    }
+  }
+
 
   @Override
   protected Buffer allocateMemory(long sizeBytes) {
@@ -245,9 +337,21 @@ public final class CudaDevice extends Device {
   }
 
   private long allocateZeroed(long sizeBytes) {
+    if (sizeBytes > limitBytes - allocatedBytes()) {
+      throw new OutOfMemoryException(
+          name
+              + " has no room for "
+              + size(sizeBytes)
+              + ": gatun.cuda.limit is "
+              + size(limitBytes)
+              + ", "
+              + size(allocatedBytes())
+              + " allocated here; use a smaller batch or raise the limit",
+          null);
+    }
     long address;
     try {
-      address = context.allocate(sizeBytes);
+      address = pool.allocate(sizeBytes, stream);
     } catch (CudaException e) {
       if (!e.isOutOfMemory()) {
         throw e;
@@ -271,7 +375,7 @@ public final class CudaDevice extends Device {
       return address;
     } catch (CudaException e) {
       if (!e.isFatal()) {
-        context.free(address);
+        pool.free(address, stream);
       }
       throw e;
     }
@@ -297,8 +401,7 @@ public final class CudaDevice extends Device {
         return; // the memory went with the device or with its context
       }
       context.makeCurrent();
-      synchronizeEntered();
-      context.free(address);
+      pool.free(address, stream);
     } catch (CudaException e) {
       failed(e);
     } finally {
@@ -311,7 +414,7 @@ public final class CudaDevice extends Device {
     long address = place(target, targetOffsetBytes, source.byteSize());
     enter();
     try {
-      context.upload(source, address, stream);
+      staging.upload(source, address);
     } catch (CudaException e) {
       throw failed(e);
     } finally {
@@ -324,8 +427,9 @@ public final class CudaDevice extends Device {
     long address = place(source, sourceOffsetBytes, target.byteSize());
     enter();
     try {
-      context.download(address, target, stream);
-      synchronizeEntered();
+      staging.download(address, target);
+      submitted = 0;
+      requireAccepted();
     } catch (CudaException e) {
       throw failed(e);
     } finally {
@@ -382,7 +486,7 @@ public final class CudaDevice extends Device {
     CudaLaunch.buffersOf(inputs, outputs).forEach(this::requireOwn);
     enter();
     try {
-      if (convolution == Convolution.CUDNN && op instanceof Conv2d conv) {
+      if (convolution == Convolution.CUDNN && onStream == null && op instanceof Conv2d conv) {
         CudaLaunch launch = CudnnConvolution.prepare(this, conv, inputs, outputs);
         if (launch != null) {
           return launch;
@@ -428,6 +532,51 @@ public final class CudaDevice extends Device {
     return cudnn;
   }
 
+  /**
+   * An op on the caller's stream, to be run any number of times: {@link Launch#run} puts it there
+   * and returns. What the stream does before and after is the caller's to order, and to wait for;
+   * before {@link Launch#close} too. Several such launches, and the device's own, share nothing.
+   *
+   * @param stream of this GPU's primary context
+   * @param inputs on this device: its own, or the caller's through {@link #wrap(long, TensorSpec)}
+   * @throws dev.gatun.engine.ShapeException if a shape or dtype does not fit
+   */
+  public Launch launchOn(CudaStream stream, Op op, List<Tensor> inputs, List<Tensor> outputs) {
+    enter();
+    try {
+      onStream = stream;
+      return launch(op, inputs, outputs);
+    } finally {
+      onStream = null;
+      leave();
+    }
+  }
+
+  /**
+   * A tensor in device memory of the caller's, which stays the caller's.
+   *
+   * @param address on this GPU; work that fills it is on the caller's stream, or done
+   */
+  public Tensor wrap(long address, TensorSpec spec) {
+    if (address == 0 || address % spec.dtype().bytes() != 0) {
+      throw new IllegalArgumentException(
+          "device address 0x"
+              + Long.toHexString(address)
+              + " to wrap as "
+              + spec
+              + " must be a multiple of "
+              + spec.dtype().bytes()
+              + " and not null");
+    }
+    Buffer buffer = new Buffer(this, address, spec.sizeBytes(), () -> {});
+    return Tensor.view(buffer, 0, spec);
+  }
+
+  /** The stream of the launch that is being prepared, if it is not the device's own. */
+  CudaStream onStream() {
+    return onStream;
+  }
+
   /** Puts a launch on the stream. */
   void submit(CudaLaunch launch) {
     enter();
@@ -440,9 +589,10 @@ public final class CudaDevice extends Device {
       }
       recent[submitted % RECENT] = launch;
       submitted++;
-      launch.enqueue(stream);
+      launch.enqueue(launch.stream() == null ? stream : launch.stream());
       if (launch.waits()) {
         synchronizeEntered();
+        requireAccepted();
       }
     } catch (CudaException e) {
       throw failed(e);
@@ -514,7 +664,10 @@ public final class CudaDevice extends Device {
     return record(List.copyOf(launches), true);
   }
 
-  private GraphLaunch record(List<Launch> parts, boolean waits) {
+  private CudaLaunch record(List<Launch> parts, boolean waits) {
+    if (debug) {
+      return new SequenceLaunch(this, parts, waits);
+    }
     enter();
     try {
       CudaGraph graph;
@@ -561,11 +714,15 @@ public final class CudaDevice extends Device {
             cudnn.close();
           }
           for (long address : allocations) {
-            context.free(address);
+            pool.free(address, stream);
           }
+          synchronizeEntered();
           for (CudaModule module : modules.values()) {
             module.close();
           }
+          refusal.close();
+          staging.close();
+          pool.close();
           stream.close();
         } catch (CudaException e) {
           late = failed(e);

@@ -137,6 +137,7 @@ final class CudaElementwise {
             x.address(),
             in.get(1).address(),
             out.getFirst().address(),
+            w.refusal(),
             x.elements(),
             op.seed(),
             op.site(),
@@ -182,6 +183,7 @@ final class CudaElementwise {
             in.get(1).address(),
             in.size() > 2 ? in.get(2).address() : 0,
             out.getFirst().address(),
+            w.refusal(),
             in.get(1).shape().dim(0),
             x.dim(-1),
             Window.whole(x.dim(0), x.rows() / x.dim(0), 1)));

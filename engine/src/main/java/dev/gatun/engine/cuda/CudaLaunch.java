@@ -43,6 +43,11 @@ abstract class CudaLaunch implements Launch {
    */
   abstract void release(boolean usable);
 
+  /** The stream to be put on, or null for the device's own. */
+  CudaStream stream() {
+    return null;
+  }
+
   /** Whether {@link #run} returns with the work done, not just submitted. */
   boolean waits() {
     return false;

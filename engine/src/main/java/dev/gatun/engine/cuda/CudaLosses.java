@@ -27,6 +27,7 @@ final class CudaLosses {
             in.get(1).address(),
             nats,
             out.get(2).address(),
+            w.refusal(),
             rows,
             classes));
     w.add(SumKernels.mean(nats, out.getFirst().address(), rows, rows));
@@ -45,6 +46,7 @@ final class CudaLosses {
             in.get(2).address(),
             in.get(3).address(),
             out.getFirst().address(),
+            w.refusal(),
             logits.elements() / classes,
             classes));
   }
@@ -58,6 +60,7 @@ final class CudaLosses {
             in.getFirst().address(),
             in.get(1).address(),
             nats,
+            w.refusal(),
             rows,
             colours,
             op.mixtures(),
@@ -74,6 +77,7 @@ final class CudaLosses {
             in.get(1).address(),
             in.get(2).address(),
             out.getFirst().address(),
+            w.refusal(),
             in.get(1).shape().rows(),
             in.get(1).shape().dim(-1),
             op.mixtures(),

@@ -107,6 +107,7 @@ final class CudaPixels {
               in.get(1).address(),
               in.size() > 2 ? in.get(2).address() : 0,
               y.address(),
+              device.refusal(),
               in.get(1).shape().dim(0),
               channels,
               window);

@@ -15,6 +15,8 @@ final class KernelsLaunch extends CudaLaunch {
 
   private final List<Kernel> kernels = new ArrayList<>();
   private final List<Buffer> owned;
+  private final CudaDevice device;
+  private final CudaStream own;
 
   /**
    * Called with the device entered.
@@ -28,6 +30,8 @@ final class KernelsLaunch extends CudaLaunch {
       List<KernelCall> calls,
       List<Buffer> owned) {
     super(device, description, buffers);
+    this.device = device;
+    this.own = device.onStream();
     this.owned = owned;
     try {
       for (KernelCall call : calls) {
@@ -44,6 +48,11 @@ final class KernelsLaunch extends CudaLaunch {
   }
 
   @Override
+  CudaStream stream() {
+    return own;
+  }
+
+  @Override
   void enqueue(CudaStream stream) {
     for (Kernel kernel : kernels) {
       LaunchShape shape = kernel.shape;
@@ -57,6 +66,7 @@ final class KernelsLaunch extends CudaLaunch {
           shape.blockZ(),
           shape.sharedBytes(),
           kernel.parameters);
+      device.check(this, kernel.function.name());
     }
   }
 

@@ -30,6 +30,11 @@ final class Work {
     return device.multiprocessors();
   }
 
+  /** Where a kernel says what is wrong with its data. */
+  long refusal() {
+    return device.refusal();
+  }
+
   /** Memory of the launch's own that holds these numbers. */
   long table(int[] values) {
     Buffer buffer = own((long) Integer.BYTES * values.length);
@@ -54,7 +59,11 @@ final class Work {
     for (long size : sizes) {
       all += align(size);
     }
-    long at = device.scratch(Math.max(1, all));
+    // what runs on another stream shares nothing
+    long at =
+        device.onStream() == null
+            ? device.scratch(Math.max(1, all))
+            : own(Math.max(1, all)).address();
     long[] addresses = new long[sizes.length];
     for (int i = 0; i < sizes.length; i++) {
       addresses[i] = at;
