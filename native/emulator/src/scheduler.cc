@@ -42,7 +42,8 @@ struct AsyncCopy {
   unsigned group;
 };
 
-struct Thread {
+// Two cache lines; the first is all that a thread without barriers needs.
+struct alignas(64) Thread {
   GatunEmuThread shown;  // first: the module's view of this thread
   Fibre* fibre;
   BlockRun* block;
@@ -56,13 +57,14 @@ struct Thread {
   int line;
   unsigned mask;
   int source;
+  int arriveLine;
   uint64_t value;
   uint64_t result;
   std::vector<AsyncCopy>* copies;
   uint64_t arrivedPhase;  // of the cluster, when it arrived
   const char* arriveFile;
-  int arriveLine;
 };
+static_assert(sizeof(Thread) == 128);
 
 struct SharedArray {
   const void* slot;
