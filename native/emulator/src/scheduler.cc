@@ -42,7 +42,8 @@ struct AsyncCopy {
   unsigned group;
 };
 
-struct Thread {
+// Two cache lines; the first is all that a thread without barriers needs.
+struct alignas(64) Thread {
   GatunEmuThread shown;  // first: the module's view of this thread
   Fibre* fibre;
   BlockRun* block;
@@ -56,13 +57,14 @@ struct Thread {
   int line;
   unsigned mask;
   int source;
+  int arriveLine;
   uint64_t value;
   uint64_t result;
   std::vector<AsyncCopy>* copies;
   uint64_t arrivedPhase;  // of the cluster, when it arrived
   const char* arriveFile;
-  int arriveLine;
 };
+static_assert(sizeof(Thread) == 128);
 
 struct SharedArray {
   const void* slot;
@@ -313,7 +315,6 @@ int blockBarrier(int kind, int predicate, const char* what, const char* file, in
   Machine& m = machine();
   Thread* t = m.current;
   BlockRun& b = *t->block;
-  t->shown.spins = 0;
   t->kind = uint8_t(kind);
   t->value = predicate != 0;
   t->what = what;
@@ -345,7 +346,6 @@ void requireCooperative(const char* file, int line) {
 void gridBarrier(const char* file, int line) {
   Machine& m = machine();
   Thread* t = m.current;
-  t->shown.spins = 0;
   t->what = "grid sync";
   t->file = file;
   t->line = line;
@@ -384,7 +384,6 @@ void clusterArrive(const char* file, int line) {
   Machine& m = machine();
   Thread* t = m.current;
   ClusterRun& c = *t->block->cluster;
-  t->shown.spins = 0;
   if (t->arrived) {
     stopAt(t, CUDA_ERROR_LAUNCH_FAILED, "a second cluster arrival (%s:%d) without a wait between",
            baseName(file), line);
@@ -399,7 +398,6 @@ void clusterArrive(const char* file, int line) {
 void clusterWait(const char* file, int line) {
   Machine& m = machine();
   Thread* t = m.current;
-  t->shown.spins = 0;
   if (!t->arrived) {
     stopAt(t, CUDA_ERROR_LAUNCH_FAILED, "a cluster wait (%s:%d) without an arrival", baseName(file),
            line);
@@ -486,7 +484,6 @@ uint64_t warpOp(int kind, unsigned mask, uint64_t value, int source, const char*
                 const char* file, int line) {
   Machine& m = machine();
   Thread* t = m.current;
-  t->shown.spins = 0;
   t->kind = uint8_t(kind);
   t->mask = mask;
   t->value = value;
@@ -516,7 +513,6 @@ void warpCollective(void* own, void (*fn)(void* const*), const char* what, const
   Thread* t = m.current;
   BlockRun& b = *t->block;
   unsigned warp = warpOf(t);
-  t->shown.spins = 0;
   t->kind = kCollective;
   t->mask = ~0u;
   b.arguments[warp * kWarp + t->shown.lane] = own;
@@ -638,10 +634,8 @@ const char kDynamicSlot = 0;
 constexpr unsigned kGuardedArenas = 16;  // the largest cluster
 
 void resetArena(Arena& a) {
-  if (a.guarded && a.used > 0) {
-    mprotect(a.region, Arena::kBytes, PROT_NONE);
-  } else if (a.sealed) {
-    mprotect(a.region, Arena::kBytes, PROT_READ | PROT_WRITE);
+  if (a.used > 0 && a.guarded != a.sealed) {
+    mprotect(a.region, Arena::kBytes, a.guarded ? PROT_NONE : PROT_READ | PROT_WRITE);
   }
   a.arrays.clear();
   a.used = 0;

@@ -136,6 +136,21 @@ TEST_KERNEL(grid_of_clusters)(int* x, unsigned* barrier) {
 }
 KERNEL(grid_of_clusters, 0)
 
+/* Whole warps and blocks that spin together, on a word that one block sets. */
+TEST_KERNEL(spin_together)(unsigned* word, float* y, int whole, unsigned setter) {
+  if (blockIdx.x == setter) {
+    if (threadIdx.x == 0) st_release(word, 1u);
+  } else if (whole) {
+    while (!__syncthreads_or(int(ld_acquire(word)))) {
+    }
+  } else {
+    while (!__any_sync(FULL_WARP, int(ld_acquire(word)))) {
+    }
+  }
+  y[blockIdx.x * blockDim.x + threadIdx.x] = 1.0f;
+}
+KERNEL(spin_together, 0)
+
 /* Block b waits for block b + 1 of a cooperative launch, so last in, first out and first in, first out
  * both spin. words [blocks + 1], the last one set by the host. */
 TEST_KERNEL(pass_on)(unsigned* words, float* data, int plant) {

@@ -165,6 +165,7 @@ void clusterFaults() {
 void grids() {
   const int blocks = 40, threads = 64, n = blocks * threads;
   int rounds = 3;
+  gatunEmuSetWatchdogMillis(5000);
   auto go = [&](int plant) {
     std::vector<int> v(n);
     for (int i = 0; i < n; ++i) v[size_t(i)] = i;
@@ -213,6 +214,16 @@ void grids() {
   };
   check(pass(0), "spin-waits along a chain of blocks");
   note(kNoSpin, !pass(1));
+  for (int i = 0; i < 4; ++i) {
+    int whole = i % 2;
+    unsigned setter = i < 2 ? 0 : 3;  // the block that runs last, in one order or the other
+    Device<unsigned> word(std::vector<unsigned>{0});
+    Device<float> y(4 * 64);
+    void* q[] = {&word.p, &y.p, &whole, &setter};
+    MUST(cuLaunchCooperativeKernel(fn("spin_together"), 4, 1, 1, 64, 1, 1, 0, nullptr, q));
+    check(cuCtxSynchronize() == 0, whole ? "blocks that spin together" : "warps that spin together");
+    gatunEmuClearFault();
+  }
   gatunEmuSetWatchdogMillis(200);
   double start = seconds();
   Device<unsigned> never(std::vector<unsigned>{0, 0});

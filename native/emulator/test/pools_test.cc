@@ -181,6 +181,9 @@ void pinned() {
   Streams s;
   Device<float> x(ramp(64));
   std::vector<float> host(1024, 5.0f);
+  MUST(cuMemHostRegister_v2(host.data() + 256, 64, 0));
+  check(cuMemHostRegister_v2(host.data(), 4096, 0) == 712, "memory of which a part is registered");
+  MUST(cuMemHostUnregister(host.data() + 256));
   MUST(cuMemHostRegister_v2(host.data(), 4096, 0));
   check(cuMemHostRegister_v2(host.data() + 16, 64, 0) == 712, "memory registered twice");
   MUST(cuMemcpyHtoDAsync_v2(x.p, host.data(), 256, s.a));
