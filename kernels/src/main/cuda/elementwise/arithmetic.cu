@@ -47,7 +47,7 @@ __device__ __forceinline__ void normalize_pixels(const u8* x, T* y, int C, int l
  * L is refused. */
 template <class T>
 __device__ __forceinline__ void add_bias(const T* x, const float* table, const u8* labels, T* y,
-                                         int* refusal, int L, int D, const Window& w) {
+                                         Refusal* refusal, int L, int D, const Window& w) {
   for_chunks<Chunk<T>::N>(w, D, [&](long long row, int c, int n) {
     const int C = w.groups * D;
     const long long image = row / w.groups / w.positions;
@@ -97,7 +97,7 @@ __device__ __forceinline__ void shift(const T* x, T* y, int H, int W, int C, int
   KERNEL(normalize_pixels_##suffix, THREADS)                                                         \
   extern "C" __global__ void __launch_bounds__(THREADS)                                              \
       add_bias_##suffix(const T* RESTRICT x, const float* RESTRICT table, const u8* RESTRICT labels, \
-                        T* RESTRICT y, int* RESTRICT refusal, int L, int D, Window w) {              \
+                        T* RESTRICT y, Refusal* RESTRICT refusal, int L, int D, Window w) {              \
     add_bias(x, table, labels, y, refusal, L, D, w);                                                 \
   }                                                                                                  \
   KERNEL(add_bias_##suffix, THREADS)                                                                 \

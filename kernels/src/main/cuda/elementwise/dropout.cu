@@ -12,7 +12,7 @@
 #define EACH_THREAD 16
 
 template <class T>
-__device__ __forceinline__ void dropout(const T* x, const double* step, T* y, int* refusal,
+__device__ __forceinline__ void dropout(const T* x, const double* step, T* y, Refusal* refusal,
                                         long long elements, unsigned long long seed, int site, int stream, int dropped,
                                         float scale) {
   const long long from = ((long long)blockIdx.x * THREADS + threadIdx.x) * EACH_THREAD;
@@ -41,7 +41,7 @@ __device__ __forceinline__ void dropout(const T* x, const double* step, T* y, in
 
 #define EACH(T, suffix)                                                                            \
   extern "C" __global__ void __launch_bounds__(THREADS) dropout_##suffix(                          \
-      const T* RESTRICT x, const double* RESTRICT step, T* RESTRICT y, int* RESTRICT refusal,      \
+      const T* RESTRICT x, const double* RESTRICT step, T* RESTRICT y, Refusal* RESTRICT refusal,      \
       long long elements, unsigned long long seed, int site, int stream, int dropped,              \
       float scale) {                                                                               \
     dropout(x, step, y, refusal, elements, seed, site, stream, dropped, scale);                    \

@@ -35,7 +35,7 @@ struct Row {
 /* grid (ceil(M / 4)), block 128 */
 template <class T>
 __device__ __forceinline__ void cross_entropy(const T* logits, const u8* targets, float* nats, float* lse,
-                                              int* refusal, int M, int K) {
+                                              Refusal* refusal, int M, int K) {
   const int row = blockIdx.x * ROWS + threadIdx.x / WARP_SIZE;
   if (row >= M) return;
   Row<T> x;
@@ -76,7 +76,7 @@ __device__ __forceinline__ void cross_entropy(const T* logits, const u8* targets
 template <class T, class G>
 __device__ __forceinline__ void cross_entropy_backward(const T* logits, const u8* targets,
                                                        const float* lse, const float* dmean, G* dlogits,
-                                                       int* refusal, int M, int K) {
+                                                       Refusal* refusal, int M, int K) {
   const int row = blockIdx.x * ROWS + threadIdx.x / WARP_SIZE;
   if (row >= M) return;
   const int target = targets[row];
@@ -100,7 +100,7 @@ __device__ __forceinline__ void cross_entropy_backward(const T* logits, const u8
 #define EACH(T, suffix)                                                                               \
   extern "C" __global__ void __launch_bounds__(THREADS) softmax_cross_entropy_##suffix(               \
       const T* RESTRICT logits, const u8* RESTRICT targets, float* RESTRICT nats,                     \
-      float* RESTRICT lse, int* RESTRICT refusal, int M, int K) {                                     \
+      float* RESTRICT lse, Refusal* RESTRICT refusal, int M, int K) {                                     \
     cross_entropy(logits, targets, nats, lse, refusal, M, K);                                         \
   }                                                                                                   \
   KERNEL(softmax_cross_entropy_##suffix, THREADS)
@@ -111,7 +111,7 @@ EACH(bf16, bf16)
 #define EACH_BACKWARD(T, suffix, G, to)                                                               \
   extern "C" __global__ void __launch_bounds__(THREADS) softmax_cross_entropy_backward_##suffix##_##to( \
       const T* RESTRICT logits, const u8* RESTRICT targets, const float* RESTRICT lse,                \
-      const float* RESTRICT dmean, G* RESTRICT dlogits, int* RESTRICT refusal, int M, int K) {        \
+      const float* RESTRICT dmean, G* RESTRICT dlogits, Refusal* RESTRICT refusal, int M, int K) {        \
     cross_entropy_backward(logits, targets, lse, dmean, dlogits, refusal, M, K);                      \
   }                                                                                                   \
   KERNEL(softmax_cross_entropy_backward_##suffix##_##to, THREADS)

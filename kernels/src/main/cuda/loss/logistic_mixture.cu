@@ -114,7 +114,7 @@ struct Component {
 
 /* Returns whether all colours are below `levels`. */
 template <int C>
-__device__ __forceinline__ bool read_pixel(const u8* images, long long row, int levels, int* refusal,
+__device__ __forceinline__ bool read_pixel(const u8* images, long long row, int levels, Refusal* refusal,
                                            int* level, double* values) {
   bool good = true;
 #pragma unroll
@@ -146,7 +146,7 @@ __device__ __forceinline__ double2 log_sums(const float* p, int M, const int* le
 /* nats [rows] f32; grid (ceil(rows / 4)), block 128 */
 template <int C>
 __device__ __forceinline__ void logistic_mixture(const float* parameters, const u8* images, float* nats,
-                                                 int* refusal, int rows, int M, int levels) {
+                                                 Refusal* refusal, int rows, int M, int levels) {
   const long long row = (long long)blockIdx.x * PIXELS + threadIdx.x / WARP_SIZE;
   if (row >= rows) return;
   const float* p = parameters + row * (C == 3 ? 10 : 3) * M;
@@ -159,7 +159,7 @@ __device__ __forceinline__ void logistic_mixture(const float* parameters, const 
 
 template <int C, class G>
 __device__ __forceinline__ void logistic_mixture_backward(const float* parameters, const u8* images,
-                                                          const float* dmean, G* gradient, int* refusal,
+                                                          const float* dmean, G* gradient, Refusal* refusal,
                                                           int rows, int M, int levels) {
   const long long row = (long long)blockIdx.x * PIXELS + threadIdx.x / WARP_SIZE;
   if (row >= rows) return;
@@ -199,7 +199,7 @@ __device__ __forceinline__ void logistic_mixture_backward(const float* parameter
 #define EACH(C)                                                                                        \
   extern "C" __global__ void __launch_bounds__(THREADS, 3) logistic_mixture_##C##_f32(                    \
       const float* RESTRICT parameters, const u8* RESTRICT images, float* RESTRICT nats,               \
-      int* RESTRICT refusal, int rows, int M, int levels) {                                            \
+      Refusal* RESTRICT refusal, int rows, int M, int levels) {                                            \
     logistic_mixture<C>(parameters, images, nats, refusal, rows, M, levels);                           \
   }                                                                                                    \
   KERNEL(logistic_mixture_##C##_f32, THREADS)
@@ -210,7 +210,7 @@ EACH(3)
 #define EACH_BACKWARD(C, G, to)                                                                        \
   extern "C" __global__ void __launch_bounds__(THREADS, 3) logistic_mixture_backward_##C##_##to(          \
       const float* RESTRICT parameters, const u8* RESTRICT images, const float* RESTRICT dmean,        \
-      G* RESTRICT gradient, int* RESTRICT refusal, int rows, int M, int levels) {                      \
+      G* RESTRICT gradient, Refusal* RESTRICT refusal, int rows, int M, int levels) {                      \
     logistic_mixture_backward<C>(parameters, images, dmean, gradient, refusal, rows, M, levels);       \
   }                                                                                                    \
   KERNEL(logistic_mixture_backward_##C##_##to, THREADS)

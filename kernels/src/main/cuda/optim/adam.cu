@@ -3,9 +3,11 @@
  * p -= rate * m / (1-b1^t) / (sqrt(v / (1-b2^t)) + eps); e += (1-d) * (p - e)   Kingma & Ba 2015, algorithm 1
  * with rate = learningRate * min(1, t/warmup) * decay^t and d = min(emaDecay, t/(t+10)).
  * p, m, v, e, g [n] f32; state [1] f64: t-1 before, t after; squaredNorm [1] f64; blocks [1] u32, zero
- * between launches. The last block to end counts the step, when all have read it.
+ * between launches. The last block to end counts the step, when all have read it. Where the gradients
+ * come of data that was refused nothing changes.
  * Work: 5 reads + 4 writes of n; memory bound. Arch sm_80+; emulator yes.
  */
+#include "common/refuse.cuh"
 #include "common/types.cuh"
 
 #define THREADS 256
@@ -21,7 +23,8 @@ struct AdamStep {
 extern "C" __global__ void __launch_bounds__(THREADS)
     adam_f32(float* RESTRICT p, float* RESTRICT m, float* RESTRICT v, float* RESTRICT e,
              double* RESTRICT state, const float* RESTRICT g, const double* RESTRICT squaredNorm,
-             unsigned* RESTRICT blocks, long long n, AdamRates r) {
+             unsigned* RESTRICT blocks, const Refusal* RESTRICT refusal, long long n, AdamRates r) {
+  if (refusal->kind != 0) return;
   SHARED(AdamStep, shared, [1]);
   if (threadIdx.x == 0) {
     // in f64, once a block: 1 - 0.999 loses four digits in f32

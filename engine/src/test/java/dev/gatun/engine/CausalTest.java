@@ -49,7 +49,7 @@ class CausalTest {
 
   @BeforeAll
   static void open() {
-    device = Devices.open(System.getProperty("gatun.test.device", "cpu"));
+    device = WithDevice.open();
   }
 
   @AfterAll

@@ -49,7 +49,7 @@ class GradientsTest {
 
   @BeforeAll
   static void open() {
-    device = Devices.open("cpu");
+    device = WithDevice.open();
   }
 
   @AfterAll

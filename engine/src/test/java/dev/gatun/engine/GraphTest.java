@@ -28,7 +28,7 @@ class GraphTest {
 
   @BeforeAll
   static void open() {
-    device = Devices.open("cpu");
+    device = WithDevice.open();
   }
 
   @AfterAll

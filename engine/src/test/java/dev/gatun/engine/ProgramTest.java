@@ -31,7 +31,7 @@ class ProgramTest {
 
   @BeforeEach
   void open() {
-    device = Devices.open("cpu");
+    device = WithDevice.open();
   }
 
   @AfterEach

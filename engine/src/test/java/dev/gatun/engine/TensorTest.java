@@ -113,8 +113,8 @@ class TensorTest extends WithDevice {
   void whatThereIsNoRoomForIsAnErrorThatNamesTheSize() {
     OutOfMemoryException e =
         assertThrows(OutOfMemoryException.class, () -> device.allocate(1L << 55));
-    assertTrue(e.getMessage().contains(Long.toString(1L << 55)), e.getMessage());
-    assertTrue(e.getMessage().contains("cpu"), e.getMessage());
+    assertTrue(e.getMessage().matches(".*(36028797018963968|32768.0 TiB).*"), e.getMessage());
+    assertTrue(e.getMessage().contains(device.name()), e.getMessage());
     assertEquals(0, device.allocatedBytes());
   }
 

@@ -5,14 +5,22 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 
-/** Tests that each have a CPU device of their own, and leave nothing on it. */
+/**
+ * Tests that each have a device of their own, and leave nothing on it: the CPU, or what {@code
+ * -Dgatun.test.device} names.
+ */
 public abstract class WithDevice {
   /** Open while a test runs. */
   protected Device device;
 
+  /** Opens the device that tests are to run on. */
+  public static Device open() {
+    return Devices.open(System.getProperty("gatun.test.device", "cpu"));
+  }
+
   @BeforeEach
   void openDevice() {
-    device = Devices.open(System.getProperty("gatun.test.device", "cpu"));
+    device = open();
   }
 
   @AfterEach

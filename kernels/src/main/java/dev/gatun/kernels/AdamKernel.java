@@ -31,6 +31,7 @@ public final class AdamKernel {
       long g,
       long squaredNorm,
       long blocks,
+      long refusal,
       long elements,
       Rates rates) {
     int grid = Math.toIntExact(Math.ceilDiv(elements, 4L * THREADS));
@@ -47,6 +48,7 @@ public final class AdamKernel {
             .pointer(g)
             .pointer(squaredNorm)
             .pointer(blocks)
+            .pointer(refusal)
             .int64(elements)
             .struct(
                 new Arguments()

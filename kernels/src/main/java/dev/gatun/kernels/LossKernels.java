@@ -1,10 +1,9 @@
 package dev.gatun.kernels;
 
 /**
- * What kernels of losses and of labels take as {@code refusal} is 4 i32 of memory that the host
- * reads, too: zero until a kernel meets data it cannot use, then kind, place, value and limit; see {@code common/refuse.cuh}.
- *
- * <p>Losses and their gradients: {@code cross_entropy.cu}, {@code logistic_mixture.cu}.
+ * Losses and their gradients: {@code cross_entropy.cu}, {@code logistic_mixture.cu}. What they, and
+ * other kernels that meet labels, take as {@code refusal} is 16 bytes of device memory: a zero i32,
+ * another, and the address of 4 i32 of host memory; see {@code common/refuse.cuh}.
  */
 public final class LossKernels {
   private static final int THREADS = 128;

@@ -86,7 +86,8 @@ public final class CudaDevice extends Device {
   private final CudaStream stream;
   private final CudaPool pool;
   private final CudaStaging staging;
-  private final PinnedMemory refusal;
+  private final PinnedMemory refused;
+  private final long refusal;
   private final long limitBytes;
   private final boolean debug = debugs();
   private final CudaKernels images;
@@ -131,7 +132,10 @@ public final class CudaDevice extends Device {
       stream = opened.add(context.createStream());
       pool = opened.add(context.createPool());
       staging = opened.add(new CudaStaging(stream));
-      refusal = opened.add(new PinnedMemory(Refusal.BYTES));
+      refused = opened.add(new PinnedMemory(Refusal.BYTES));
+      refusal = allocateZeroed(Refusal.MARK_BYTES);
+      allocations.add(refusal);
+      staging.upload(Refusal.mark(refused.segment()), refusal);
     } catch (CudaException e) {
       opened.close();
       throw new DeviceException("cannot open " + name + ": " + e.getMessage(), e);
@@ -249,15 +253,16 @@ public final class CudaDevice extends Device {
 
   /** Throws if a kernel that has been waited for met data it cannot use. */
   private void requireAccepted() {
-    Refusal found = Refusal.take(refusal.segment());
+    Refusal found = Refusal.take(refused.segment());
     if (found != null) {
+      staging.upload(Refusal.mark(refused.segment()), refusal);
       throw new IllegalArgumentException(found.message());
     }
   }
 
   /** Device address of what kernels say is wrong with their data. */
   long refusal() {
-    return refusal.segment().address();
+    return refusal;
   }
 
   /** Waits for a kernel that has just been put on the stream, if that is asked for. */
@@ -440,7 +445,7 @@ public final class CudaDevice extends Device {
   private long place(Buffer buffer, long offsetBytes, long sizeBytes) {
     requireOwn(buffer);
     if (offsetBytes < 0 || sizeBytes > buffer.sizeBytes() - offsetBytes) {
-      throw new IllegalArgumentException(
+      throw new IndexOutOfBoundsException(
           "copy of "
               + sizeBytes
               + " bytes at byte "
@@ -613,6 +618,7 @@ public final class CudaDevice extends Device {
           context.makeCurrent();
           if (submitted > 0) {
             synchronizeEntered();
+            requireAccepted();
           }
         }
       } catch (CudaException e) {
@@ -720,7 +726,7 @@ public final class CudaDevice extends Device {
           for (CudaModule module : modules.values()) {
             module.close();
           }
-          refusal.close();
+          refused.close();
           staging.close();
           pool.close();
           stream.close();

@@ -68,6 +68,7 @@ final class CudaReductions {
             at[5],
             at[6],
             w.own(Integer.BYTES).address(),
+            w.refusal(),
             in.getFirst().elements(),
             new AdamKernel.Rates(
                 op.learningRate(),

@@ -12,6 +12,14 @@ import java.lang.foreign.ValueLayout;
 record Refusal(int kind, int place, int value, int limit) {
   static final long BYTES = 16;
 
+  /** What the device has of it. */
+  static final long MARK_BYTES = 16;
+
+  /** The device's part as it is while nothing has been refused. */
+  static MemorySegment mark(MemorySegment words) {
+    return MemorySegment.ofArray(new long[] {0, words.address()});
+  }
+
   /** What has been said since this was last asked, or null. */
   static Refusal take(MemorySegment words) {
     int kind = words.get(ValueLayout.JAVA_INT, 0);

@@ -7,7 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
-import dev.gatun.engine.Devices;
+import dev.gatun.engine.WithDevice;
 import dev.gatun.engine.Graph;
 import dev.gatun.engine.Program;
 import dev.gatun.engine.Tensor;
@@ -25,7 +25,7 @@ class DropoutTest {
 
   @BeforeAll
   static void open() {
-    device = Devices.open("cpu");
+    device = WithDevice.open();
   }
 
   @AfterAll

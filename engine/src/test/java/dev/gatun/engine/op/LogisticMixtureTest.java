@@ -5,7 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
-import dev.gatun.engine.Devices;
+import dev.gatun.engine.WithDevice;
 import dev.gatun.engine.Philox;
 import dev.gatun.engine.Tensor;
 import java.util.List;
@@ -18,7 +18,7 @@ class LogisticMixtureTest {
 
   @BeforeAll
   static void open() {
-    device = Devices.open("cpu");
+    device = WithDevice.open();
   }
 
   @AfterAll

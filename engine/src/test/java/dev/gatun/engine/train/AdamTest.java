@@ -5,7 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
-import dev.gatun.engine.Devices;
+import dev.gatun.engine.WithDevice;
 import dev.gatun.engine.Graph;
 import dev.gatun.engine.Program;
 import dev.gatun.engine.Tensor;
@@ -68,7 +68,7 @@ class AdamTest {
   void fiftyStepsAreThoseOfThePlainLoop(int warmup, double decay, double clip, double emaDecay) {
     Random random = new Random(3);
     Plain plain = new Plain();
-    try (Device device = Devices.open("cpu");
+    try (Device device = WithDevice.open();
         Tensor p = Tensor.allocate(device, DType.F32, N);
         Tensor m = Tensor.allocate(device, DType.F32, N);
         Tensor v = Tensor.allocate(device, DType.F32, N);

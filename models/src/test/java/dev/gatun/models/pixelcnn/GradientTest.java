@@ -6,7 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
-import dev.gatun.engine.Devices;
+import dev.gatun.engine.WithDevice;
 import dev.gatun.engine.Graph;
 import dev.gatun.engine.GraphReference;
 import dev.gatun.engine.Program;
@@ -42,7 +42,7 @@ class GradientTest {
     Graph g = new Graph();
     Map<String, Value> bound = new LinkedHashMap<>();
     Model.ImageShape shape = model.imageShape();
-    try (Device device = Devices.open("cpu");
+    try (Device device = WithDevice.open();
         Parameters weights = Nets.weights(device, model, 6);
         Tensor step = Tensor.allocate(device, DType.F64, 1);
         Tensor labels = Tensor.allocate(device, DType.U8, 2);
@@ -97,7 +97,7 @@ class GradientTest {
               model.parameters().stream().map(ParameterSpec::name).sorted().toList();
           assertEquals(names, List.copyOf(new TreeSet<>(names)));
           TreeSet<String> read = new TreeSet<>();
-          try (Device device = Devices.open("cpu");
+          try (Device device = WithDevice.open();
               Parameters weights = Nets.weights(device, model, 1)) {
             Nets.run(
                 device,

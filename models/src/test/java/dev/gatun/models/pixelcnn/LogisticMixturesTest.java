@@ -6,7 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
-import dev.gatun.engine.Devices;
+import dev.gatun.engine.WithDevice;
 import dev.gatun.engine.Graph;
 import dev.gatun.engine.Program;
 import dev.gatun.engine.Tensor;
@@ -40,7 +40,7 @@ class LogisticMixturesTest {
     for (int i = 0; i < count; i++) {
       System.arraycopy(parameters, 0, repeated, i * each, each);
     }
-    try (Device device = Devices.open("cpu");
+    try (Device device = WithDevice.open();
         Tensor said = Tensor.allocate(device, DType.F32, count, 1, 1, each);
         Tensor images = Tensor.allocate(device, DType.U8, count, 1, 1, mixtures.colours())) {
       said.write(repeated);
