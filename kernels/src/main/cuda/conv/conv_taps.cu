@@ -3,6 +3,7 @@
  * x [N,SH,SW,SC] f32 or bf16; W packed by conv_pack.cu; bias [TC] f32 or null; addend like the sum, or null.
  * act: none, relu, elu, concat_elu (y [..,2TC]), a gate (y [..,TC/2], W's columns interleaved) plus
  * residual; with an activation the sum itself is written to `sum` unless that is null, for the gradient.
+ * The activation takes the sum as it would be read again, rounded: the same bits as by two kernels.
  * Zero outside the image, so padding, masks, shifts, strides and dilation are lists of taps. Only taps that
  * exist are summed, and tiles of W that are all zero (colour masks) are skipped.
  * A block has BM positions by BN channels. 64 bytes of inner index a step, STAGES steps in flight by
@@ -309,6 +310,10 @@ __device__ __forceinline__ void finish(const ConvShape& s, const ConvOutput& o, 
 #pragma unroll
       for (int e = 0; e < EIGHT; ++e) {
         v[part].v[e] += sums[e] + (o.bias != nullptr && e < n ? o.bias[channel + e] : 0.0f);
+      }
+      if (!f32 && o.activation != NONE) {
+#pragma unroll
+        for (int e = 0; e < EIGHT; ++e) v[part].v[e] = to_float(to_bf16(v[part].v[e]));
       }
       void* const to = o.activation == NONE ? o.y : o.sum;
       if (to != nullptr) v[part].write(to, f32, pixel * s.TC + channel, n);

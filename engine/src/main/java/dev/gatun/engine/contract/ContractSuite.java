@@ -114,9 +114,12 @@ public final class ContractSuite {
       added(new Conv2d(Taps.square(7)), type, bias, 1, 3, 2, 16, 16);
       added(new Conv2d(Taps.square(5), 2, 2, null), type, bias, 2, 3, 2, 4, 7);
     }
-    units(type, new Conv2d(Taps.square(3)), 2, 7, 9, 16, 3);
-    units(type, new Conv2d(Taps.point()), 1, 9, 8, 65, 1);
-    units(type, new Conv2d(Taps.square(3), 2, 2, null), 1, 6, 5, 8, 5);
+    if (type == DType.F32) {
+      // sums in bf16 are rounded in between, to one neighbour or the other: no bound says which
+      units(new Conv2d(Taps.square(3)), 2, 7, 9, 16, 3);
+      units(new Conv2d(Taps.point()), 1, 9, 8, 65, 1);
+      units(new Conv2d(Taps.square(3), 2, 2, null), 1, 6, 5, 8, 5);
+    }
     conv(type, new Conv2d(Taps.square(7)), true, 2, 3, 2, 8, 5);
     conv(type, new Conv2d(Taps.square(7), 3, 2, null), true, 1, 2, 4, 3, 16);
   }
@@ -152,8 +155,8 @@ public final class ContractSuite {
   }
 
   /** Units after convolutions: each unit, with and without what else is added, sums kept or not. */
-  private void units(DType type, Conv2d op, int n, int h, int w, int channels, int filters) {
-    TensorSpec x = TensorSpec.of(type, n, h, w, channels);
+  private void units(Conv2d op, int n, int h, int w, int channels, int filters) {
+    TensorSpec x = TensorSpec.of(DType.F32, n, h, w, channels);
     for (Op unit :
         List.of(
             new Relu(),
@@ -182,7 +185,7 @@ public final class ContractSuite {
             new Conv2dUnit(op, unit, more && gated, more),
             in,
             op.taps().count() * channels + 28,
-            type,
+            DType.F32,
             draws.toArray(Draw[]::new));
       }
     }

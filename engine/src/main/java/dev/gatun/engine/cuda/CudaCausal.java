@@ -22,6 +22,7 @@ import java.util.HashMap;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.function.IntConsumer;
 
 /**
@@ -152,10 +153,58 @@ final class CudaCausal implements CausalProgram {
       }
     }
     CudaPixels pixels = new CudaPixels(device, this::place, owned);
+    Map<Integer, Integer> joined = joined(positions);
     positions.forEach((part, at) -> {
-      CausalPlan.Unit unit = plan.units().get(part.unit);
-      calls.put(part, pixels.call(unit, window(unit, part.group, table(at))));
+      if (!joined.containsValue(part.unit)) {
+        CausalPlan.Unit unit = plan.units().get(part.unit);
+        Integer conv = joined.get(part.unit);
+        Window window = window(unit, part.group, table(at));
+        calls.put(
+            part,
+            conv == null
+                ? pixels.call(unit, window)
+                : pixels.call(plan.units().get(conv), unit, readers(conv) > 1, window));
+      }
     });
+  }
+
+  private long readers(int unit) {
+    Value output = plan.units().get(unit).output();
+    return plan.units().stream().filter(u -> u.inputs().contains(output)).count();
+  }
+
+  /** Units that follow a convolution at the same positions and times, each with that convolution. */
+  private Map<Integer, Integer> joined(Map<Part, int[]> positions) {
+    Map<Integer, Map<Part, int[]>> where = new HashMap<>();
+    positions.forEach(
+        (part, at) ->
+            where
+                .computeIfAbsent(part.unit, u -> new HashMap<>())
+                .put(new Part(0, part.group, part.turn), at));
+    Map<Integer, Integer> joined = new HashMap<>();
+    for (int u = 0; u < plan.units().size(); u++) {
+      CausalPlan.Unit unit = plan.units().get(u);
+      Value sums = unit.inputs().getFirst();
+      for (int c = 0; c < u; c++) {
+        CausalPlan.Unit conv = plan.units().get(c);
+        if (conv.output() == sums
+            && CudaPixels.joins(conv, unit)
+            && !joined.containsValue(c)
+            && sums != plan.output()
+            && same(where.get(c), where.get(u))
+            && plan.units().subList(c + 1, u).stream().noneMatch(b -> b.inputs().contains(sums))) {
+          joined.put(u, c);
+        }
+      }
+    }
+    return joined;
+  }
+
+  private static boolean same(Map<Part, int[]> a, Map<Part, int[]> b) {
+    return a != null
+        && b != null
+        && a.keySet().equals(b.keySet())
+        && a.entrySet().stream().allMatch(e -> Arrays.equals(e.getValue(), b.get(e.getKey())));
   }
 
   private int[] never() {
@@ -188,7 +237,8 @@ final class CudaCausal implements CausalProgram {
     int k = kindOf[t];
     if (all[k] == null) {
       List<KernelCall> now = new ArrayList<>();
-      kinds.get(k).parts.forEach(part -> now.add(calls.get(part)));
+      // a convolution that the unit after it takes along has no call of its own
+      kinds.get(k).parts.stream().map(calls::get).filter(Objects::nonNull).forEach(now::add);
       if (distribution != null) {
         now.add(drawn(distribution, kinds.get(k).pass));
         now.add(DrawKernels.advance(time.address()));

@@ -550,7 +550,12 @@ public final class CudaDevice extends Device {
     enter();
     try {
       onStream = stream;
-      return launch(op, inputs, outputs);
+      Launch launch = launch(op, inputs, outputs);
+      // what it needs was made on the device's stream, which the caller's does not wait for
+      synchronizeEntered();
+      return launch;
+    } catch (CudaException e) {
+      throw failed(e);
     } finally {
       onStream = null;
       leave();

@@ -16,6 +16,7 @@ import dev.gatun.engine.op.AddBias;
 import dev.gatun.engine.op.ConcatElu;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Conv2dBackwardData;
+import dev.gatun.engine.op.Conv2dUnit;
 import dev.gatun.engine.op.Elu;
 import dev.gatun.engine.op.Gate;
 import dev.gatun.engine.op.NormalizePixels;
@@ -85,8 +86,9 @@ final class CudaPixels {
     Tensor x = in.getFirst();
     int channels = y.shape().dim(3) / window.groups();
     return switch (unit.op()) {
-      case Conv2d op -> convolve(unit, window, x, in.get(1), op, false);
-      case Conv2dBackwardData op -> convolve(unit, window, in.get(1), x, op.forward(), true);
+      case Conv2d op -> convolve(unit, window, x, in.get(1), op, false, null, false);
+      case Conv2dBackwardData op ->
+          convolve(unit, window, in.get(1), x, op.forward(), true, null, false);
       // a pixel at a time: its colours lie together with the channel of ones
       case NormalizePixels op -> normalize(op, places, unit, ungrouped(window, 1));
       case Relu op ->
@@ -128,6 +130,37 @@ final class CudaPixels {
     };
   }
 
+  /** Whether the unit can be computed together with the convolution before it. */
+  static boolean joins(CausalPlan.Unit conv, CausalPlan.Unit unit) {
+    boolean alike = conv.byRows() == unit.byRows() && conv.groups() == unit.groups();
+    if (!alike || !(conv.op() instanceof Conv2d op) || !Conv2dUnit.isUnit(unit.op())) {
+      return false;
+    }
+    // a gate's halves lie apart: both of one colour are more than a range of channels
+    boolean whole = conv.groups() == 1 || !(unit.op() instanceof Gate);
+    boolean residual = unit.inputs().size() > 1;
+    List<Value> inputs = new ArrayList<>(conv.inputs());
+    if (residual) {
+      inputs.add(unit.inputs().get(1));
+    }
+    Conv2dUnit both = new Conv2dUnit(op, unit.op(), residual, true);
+    return whole
+        && CudaConvolution.refuses(both, inputs.stream().map(Value::spec).toList()) == null;
+  }
+
+  /** A convolution and the unit after it, which {@link #joins}; {@code keeps} the sums, or not. */
+  KernelCall call(CausalPlan.Unit conv, CausalPlan.Unit unit, boolean keeps, Window window) {
+    return convolve(
+        conv,
+        window,
+        places.apply(conv.inputs().getFirst()),
+        places.apply(conv.inputs().get(1)),
+        (Conv2d) conv.op(),
+        false,
+        unit,
+        keeps);
+  }
+
   private static Window ungrouped(Window w, int groups) {
     return new Window(w.first(), w.time(), w.images(), w.count(), w.positions(), groups, -1);
   }
@@ -146,28 +179,38 @@ final class CudaPixels {
   }
 
   private KernelCall convolve(
-      CausalPlan.Unit unit, Window window, Tensor x, Tensor weights, Conv2d op, boolean backward) {
-    Tensor y = places.apply(unit.output());
+      CausalPlan.Unit conv,
+      Window window,
+      Tensor x,
+      Tensor weights,
+      Conv2d op,
+      boolean backward,
+      CausalPlan.Unit unit,
+      boolean keeps) {
+    Tensor sums = places.apply(conv.output());
+    int filters = sums.shape().dim(3);
+    int half = unit != null && unit.op() instanceof Gate gate ? filters / 2 / gate.groups() : 0;
     Convolution c =
         convolutions.computeIfAbsent(
-            unit, u -> prepare(x, y, weights, op, backward, window.count()));
-    List<TensorSpec> specs = unit.inputs().stream().map(Value::spec).toList();
+            conv, u -> prepare(x, sums, weights, op, backward, half, window.count()));
+    List<TensorSpec> specs = conv.inputs().stream().map(Value::spec).toList();
     boolean bias = !backward && Conv2d.hasBias(specs);
     boolean addend = backward ? specs.size() > 2 : Conv2d.hasAddend(specs);
-    int filters = y.shape().dim(3);
     int each = filters / window.groups();
     int from = window.group() < 0 ? 0 : window.group() * each;
     int to = window.group() < 0 ? filters : from + each;
+    Tensor y = unit == null ? sums : places.apply(unit.output());
+    boolean residual = unit != null && unit.inputs().size() > 1;
     Output output =
         new Output(
-            bias ? places.apply(unit.inputs().get(2)).address() : 0,
-            addend ? places.apply(unit.inputs().getLast()).address() : 0,
-            0,
-            0,
+            bias ? places.apply(conv.inputs().get(2)).address() : 0,
+            addend ? places.apply(conv.inputs().getLast()).address() : 0,
+            keeps ? sums.address() : 0,
+            residual ? places.apply(unit.inputs().get(1)).address() : 0,
             y.address(),
             y.dtype() == DType.F32,
-            Activation.NONE,
-            0,
+            unit == null ? Activation.NONE : CudaConvolution.activation(unit.op()),
+            half,
             // a few of the colour before are computed again: eight are written together
             from / 8 * 8,
             to);
@@ -176,7 +219,13 @@ final class CudaPixels {
 
   /** Weights do not change while images are drawn: they are packed once. */
   private Convolution prepare(
-      Tensor x, Tensor y, Tensor weights, Conv2d op, boolean backward, int positions) {
+      Tensor x,
+      Tensor y,
+      Tensor weights,
+      Conv2d op,
+      boolean backward,
+      int half,
+      int positions) {
     ConvPlan plan =
         new ConvPlan(
             element(x),
@@ -197,7 +246,7 @@ final class CudaPixels {
     Buffer used = owned.add(device.allocate(Math.max(1, plan.usedBytes())));
     if (plan.hasWeights()) {
       KernelCall pack =
-          plan.pack(weights.address(), tables.address(), packed.address(), used.address(), 0);
+          plan.pack(weights.address(), tables.address(), packed.address(), used.address(), half);
       try (CudaLaunch launch =
           device.launchCalls("conv_pack", List.of(weights.buffer(), packed, used), List.of(pack))) {
         launch.run();

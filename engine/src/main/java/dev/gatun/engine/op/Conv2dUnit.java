@@ -11,8 +11,8 @@ import java.util.List;
  * device that gains by it ({@link dev.gatun.engine.Device#fuses}).
  *
  * <p>Inputs: those of the convolution; last the gate's residual, where {@code residual}. Outputs:
- * the unit's; then, where {@code keepsSums}, the convolution's, which gradients read. The unit
- * takes the sums as they are, before they are rounded to a dtype.
+ * the unit's; then, where {@code keepsSums}, the convolution's, which gradients read. The results
+ * are those of the two ops, bit for bit: sums are rounded to their dtype in between.
  *
  * @param unit a {@link Relu}, {@link Elu}, {@link ConcatElu} or {@link Gate}
  */

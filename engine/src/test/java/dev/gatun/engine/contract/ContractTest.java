@@ -223,6 +223,7 @@ class ContractTest {
             Adam.class,
             WeightNorm.class,
             WeightNormBackward.class,
+            Conv2dUnit.class, // FusionTest has it
             MaskChannels.class,
             LogisticMixture.class);
     Set<Class<?>> inBf16 = new HashSet<>(declared);

@@ -79,9 +79,9 @@ class CudaDeviceTest {
         Buffer buffer = device.allocate(64)) {
       MemorySegment host = MemorySegment.ofArray(new byte[32]);
       device.upload(host, buffer, 32);
-      assertThrows(IllegalArgumentException.class, () -> device.upload(host, buffer, 33));
-      assertThrows(IllegalArgumentException.class, () -> device.upload(host, buffer, -1));
-      assertThrows(IllegalArgumentException.class, () -> device.download(buffer, 33, host));
+      assertThrows(IndexOutOfBoundsException.class, () -> device.upload(host, buffer, 33));
+      assertThrows(IndexOutOfBoundsException.class, () -> device.upload(host, buffer, -1));
+      assertThrows(IndexOutOfBoundsException.class, () -> device.download(buffer, 33, host));
     }
   }
 

@@ -30,6 +30,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.stream.IntStream;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -357,6 +358,7 @@ class TrainerTest extends WithDevice {
   }
 
   /** Shards of 4 and 5 images, with their labels, against all 9 on one lane. */
+  @Tag("cpu") // the only device that divides
   @Test
   void shardsTrainAsTheWholeBatchDoes() {
     assumeTrue(Runtime.getRuntime().availableProcessors() > 1, "one core has one lane");
@@ -380,6 +382,7 @@ class TrainerTest extends WithDevice {
   }
 
   /** On images that are all the same, where nothing but what is dropped tells shards apart. */
+  @Tag("cpu") // the only device that divides
   @ParameterizedTest
   @ValueSource(doubles = {0, 0.5})
   void shardsDropEachTheirOwn(double dropout) {
