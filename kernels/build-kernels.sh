@@ -1,7 +1,8 @@
 #!/bin/sh
 # build-kernels.sh OUT_DIR - compiles every src/main/cuda/<family>/<op>.cu:
 #   OUT_DIR/<op>.fatbin    by nvcc: sm_80, sm_86, sm_89, sm_90a and PTX for the rest
-#   OUT_DIR/<op>.ptxas.txt registers, shared memory and spills; a spill fails the build
+#   OUT_DIR/<op>.ptxas.txt registers, shared memory and spills; a spill fails the build, and so does an
+#                          instruction that the file's header names after "PTX:" and its PTX lacks
 #   OUT_DIR/<op>.host.so   by g++, for the emulator
 #   OUT_DIR/<op>.cu, OUT_DIR/common/*.cuh  copies, for compilation at run time
 # KERNELS_SRC names another source root (a patched copy), EMULATOR_INCLUDE the emulator's headers.
@@ -53,7 +54,7 @@ for file in "$src"/*/*.cu; do
   relative=${file#"$src"/}
   cmp -s "$file" "$out/$name.cu" || cp "$file" "$out/$name.cu"
   if [ -n "$nvcc" ] && ! newer "$out/$name.fatbin" "$file" "$src"/common/*.cuh "$here/build-kernels.sh"; then
-    if ! (cd "$src" && "$nvcc" -std=c++17 -O3 -lineinfo -Werror all-warnings -Xptxas -v -I. $arch \
+    if ! (cd "$src" && "$nvcc" -std=c++17 -O3 -lineinfo -Werror all-warnings -Xptxas -v --threads 2 -I. $arch \
         -fatbin "$relative" -o "$out/$name.fatbin.part") > "$out/$name.ptxas.txt" 2>&1; then
       cat "$out/$name.ptxas.txt" >&2
       exit 1
@@ -63,11 +64,22 @@ for file in "$src"/*/*.cu; do
       echo "kernels: $name spills registers" >&2
       exit 1
     fi
+    wanted=$(sed -n 's/^ \* PTX: //p' "$file")
+    if [ -n "$wanted" ]; then
+      (cd "$src" && "$nvcc" -std=c++17 -O3 -I. -arch=compute_80 -ptx "$relative" -o "$out/$name.ptx.part")
+      for instruction in $wanted; do
+        if ! grep -qF "$instruction" "$out/$name.ptx.part"; then
+          echo "kernels: $name has no $instruction in its PTX" >&2
+          exit 1
+        fi
+      done
+      rm "$out/$name.ptx.part"
+    fi
     mv "$out/$name.fatbin.part" "$out/$name.fatbin"
   fi
   if [ -n "$gxx" ] && ! newer "$out/$name.host.so" "$file" "$src"/common/*.cuh "$include"/*.h "$here/build-kernels.sh"; then
     # No contraction: the emulator rounds each operation, as the double reference's bound expects.
-    (cd "$src" && "$gxx" -x c++ -std=c++17 -O2 -g1 -fPIC -shared -fno-gnu-unique -ffp-contract=off \
+    (cd "$src" && "$gxx" -x c++ -std=c++17 -O3 -march=x86-64-v3 -g1 -fPIC -shared -fno-gnu-unique -ffp-contract=off \
       -fno-strict-aliasing -Wall -Wextra -Werror -Wno-unknown-pragmas -DGATUN_EMULATED -I. \
       -I "$include" -ffile-prefix-map="$include"=emulator -ffile-prefix-map="$src"=. -Wl,-Bsymbolic -Wl,--build-id=none \
       "$relative" -o "$out/$name.host.so.part")

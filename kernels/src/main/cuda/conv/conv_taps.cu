@@ -11,6 +11,7 @@
  * 8 rows that ldmatrix reads at once lie in different banks. f32: each thread a grid of results.
  * Sums in f32, in the order of the inner index: same bits every run. Compute bound where the product of
  * the tile's sides outweighs its edges. Arch sm_80+; emulator yes.
+ * PTX: mma.sync.aligned.m16n8k16 ldmatrix.sync.aligned.m8n8.x4.shared cp.async.cg.shared.global cp.async.wait_group
  */
 #include "common/activation.cuh"
 #include "common/async_copy.cuh"

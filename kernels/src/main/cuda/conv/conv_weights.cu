@@ -6,6 +6,7 @@
  * same bits every run. bf16: mma.sync m16n8k16, both tiles read transposed by ldmatrix; a row's 16-byte
  * chunks are exchanged by row % 8, so that the 8 rows read at once lie in different banks. cp.async, STAGES steps.
  * Compute bound. Arch sm_80+; emulator yes.
+ * PTX: mma.sync.aligned.m16n8k16 ldmatrix.sync.aligned.m8n8.x4.trans cp.async.cg.shared.global cp.async.wait_group
  */
 #include "common/async_copy.cuh"
 #include "common/conv.cuh"

@@ -20,7 +20,8 @@ import picocli.CommandLine.Option;
 @Command(
     name = "selftest",
     description = {
-      "Holds a device's ops to the double-precision reference.",
+      "Holds a device's ops to the double-precision reference, and whole models to the CPU's and",
+      "to each other: training steps, and both samplers.",
       "share is the largest part of the error budget that an element used; above 1 fails."
     })
 final class SelftestCommand implements Callable<Integer> {
@@ -57,7 +58,12 @@ final class SelftestCommand implements Callable<Integer> {
           }
         }
       }
-      return report(opened, runs);
+      if (opened.name().equals("emulated")) {
+        CudaEmulator.setOrder(CudaEmulator.Order.FIFO, 0);
+      }
+      List<ModelChecks.Check> models =
+          ModelChecks.run(opened, family -> console.say("looking at " + family));
+      return report(opened, runs, models);
     }
   }
 
@@ -71,8 +77,13 @@ final class SelftestCommand implements Callable<Integer> {
     return orders;
   }
 
-  private int report(Device opened, List<Run> runs) {
+  private int report(Device opened, List<Run> runs, List<ModelChecks.Check> models) {
     table(runs);
+    console.say("");
+    models.forEach(m ->
+        console.say(
+            String.format("%-36s %s%s", m.name(), m.detail(), m.passed() ? "" : "  FAILED")));
+    console.say("");
     List<Run> failed = runs.stream().filter(r -> !r.outcome().passed()).toList();
     failed.forEach(r -> console.say("FAILED " + r.outcome().failure()));
     List<String> absent = absent(opened);
@@ -80,18 +91,21 @@ final class SelftestCommand implements Callable<Integer> {
       console.say(
           "without an implementation on " + opened.name() + ": " + String.join(", ", absent));
     }
-    boolean good = failed.isEmpty() && !runs.isEmpty();
+    int wrong = failed.size() + (int) models.stream().filter(m -> !m.passed()).count();
+    int right = runs.size() + models.size() - wrong;
+    boolean good = wrong == 0 && !runs.isEmpty();
     console.say(
         runs.isEmpty()
             ? "no case ran: " + opened.name() + " has no op at all"
-            : (runs.size() - failed.size()) + " passed, " + failed.size() + " failed");
+            : right + " passed, " + wrong + " failed");
     if (json) {
       Map<String, Object> all = new LinkedHashMap<>();
       all.put("device", opened.name());
       all.put("description", opened.description());
-      all.put("passed", runs.size() - failed.size());
-      all.put("failed", failed.size());
+      all.put("passed", right);
+      all.put("failed", wrong);
       all.put("absent", absent);
+      all.put("models", models);
       all.put("cases", runs.stream().map(SelftestCommand::fields).toList());
       console.json(all);
     }

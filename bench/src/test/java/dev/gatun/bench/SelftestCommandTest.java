@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import dev.gatun.engine.contract.ContractSuite;
+import dev.gatun.models.Models;
 import org.junit.jupiter.api.Test;
 
 class SelftestCommandTest {
@@ -12,7 +13,12 @@ class SelftestCommandTest {
   void everyCaseIsListed() {
     Cli.Result result = Cli.run("selftest", "--device", "cpu", "--json").succeeds();
     JsonNode json = result.json();
-    assertEquals(json.get("passed").asInt(), json.get("cases").size());
+    int models = json.get("models").size();
+    assertEquals(json.get("passed").asInt(), json.get("cases").size() + models);
+    assertEquals(Models.names().size(), models);
+    for (JsonNode one : json.get("models")) {
+      assertTrue(one.get("passed").asBoolean(), one.toString());
+    }
     assertEquals(0, json.get("failed").asInt());
     assertTrue(json.get("cases").size() > 50);
     assertTrue(json.get("cases").size() <= ContractSuite.cases().size());

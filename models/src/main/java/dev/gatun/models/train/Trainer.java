@@ -4,7 +4,6 @@ import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.Graph;
 import dev.gatun.engine.Owned;
-import dev.gatun.engine.Philox;
 import dev.gatun.engine.Program;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.TensorSpec;
@@ -45,7 +44,6 @@ public final class Trainer implements AutoCloseable {
 
   private final Model model;
   private final TrainConfig config;
-  private final Dataset data;
   private final Parameters weights;
   private final Parameters firstMoment;
   private final Parameters secondMoment;
@@ -57,11 +55,8 @@ public final class Trainer implements AutoCloseable {
   private final List<Shard> shards = new ArrayList<>();
   private final Program update;
   private final Owned owned = new Owned();
-  private final byte[] batch;
-  private final byte[] batchLabels;
+  private final Batches batches;
   private long steps;
-  private int[] order;
-  private int orderEpoch = -1;
 
   /**
    * Allocates everything a step needs and initializes the weights.
@@ -83,7 +78,6 @@ public final class Trainer implements AutoCloseable {
     }
     this.model = model;
     this.config = config;
-    this.data = data;
     try {
       List<ParameterSpec> specs = model.parameters();
       weights = owned.add(new Parameters(device, specs));
@@ -103,11 +97,11 @@ public final class Trainer implements AutoCloseable {
                   shape.width(),
                   shape.channels()));
       labels = owned.add(Tensor.allocate(device, DType.U8, config.batch()));
-      batch = new byte[config.batch() * shape.dimensions()];
-      batchLabels = new byte[config.batch()];
+      batches = new Batches(data, config.batch(), model.classes() > 0, config.seed());
       weights.initialize(config.seed());
-      fillBatch();
-      model.initialize(device, weights, batch, model.classes() > 0 ? batchLabels : null);
+      Batches.Batch first = batches.take(0);
+      model.initialize(
+          device, weights, first.images(), model.classes() > 0 ? first.labels() : null);
       ema.copyFrom(weights);
       List<Device> lanes = device.divide(config.batch() / LEAST_SHARD);
       lanes.forEach(owned::add);
@@ -242,10 +236,10 @@ public final class Trainer implements AutoCloseable {
    * @throws DivergedException if that is not a finite number; nothing was saved since
    */
   public double step() {
-    fillBatch();
-    images.write(batch);
+    Batches.Batch batch = batches.take(steps);
+    images.write(batch.images());
     if (model.classes() > 0) {
-      labels.write(batchLabels);
+      labels.write(batch.labels());
     }
     Together.run(shards);
     update.run();
@@ -258,23 +252,6 @@ public final class Trainer implements AutoCloseable {
       throw new DivergedException(steps, nats);
     }
     return nats / Math.log(2);
-  }
-
-  private void fillBatch() {
-    int perEpoch = data.count() / config.batch();
-    int epoch = (int) (steps / perEpoch);
-    if (epoch != orderEpoch) {
-      order = new Philox(config.seed()).permutation(data.count(), Philox.Stream.SHUFFLE, epoch);
-      orderEpoch = epoch;
-    }
-    int first = (int) (steps % perEpoch) * config.batch();
-    int size = model.imageShape().dimensions();
-    for (int i = 0; i < config.batch(); i++) {
-      data.image(order[first + i], batch, i * size);
-      if (model.classes() > 0) {
-        batchLabels[i] = (byte) data.label(order[first + i]);
-      }
-    }
   }
 
   /** Steps done, those before a resume included. */

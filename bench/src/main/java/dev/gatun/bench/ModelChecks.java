@@ -1,0 +1,128 @@
+package dev.gatun.bench;
+
+import dev.gatun.engine.DType;
+import dev.gatun.engine.Device;
+import dev.gatun.engine.Devices;
+import dev.gatun.engine.data.Dataset;
+import dev.gatun.models.Model.ImageShape;
+import dev.gatun.models.Models;
+import dev.gatun.models.Models.Preset;
+import dev.gatun.models.pixelcnn.PixelModel;
+import dev.gatun.models.pixelcnn.Sampler;
+import dev.gatun.models.train.Trainer;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+
+/** Whole models on a device: recorded training steps beside the CPU's, and both samplers. */
+final class ModelChecks {
+  private static final int STEPS = 5;
+  private static final double APART = 1e-3; // bits/dim
+  private static final int IMAGES = 20;
+  private static final int SIDE = 8;
+  private static final int CHANNELS = 3;
+  // a draw at the very edge between two levels may fall to either side of it
+  private static final int UNLIKE = 1;
+
+  /** What was looked at, what was seen. */
+  record Check(String name, String detail, boolean passed) {}
+
+  private ModelChecks() {}
+
+  /** The checks of every family; {@code told} hears of each when it begins. */
+  static List<Check> run(Device device, java.util.function.Consumer<String> told) {
+    List<Check> checks = new ArrayList<>();
+    Dataset data = blobs();
+    for (String family : Models.names()) {
+      told.accept(family);
+      try {
+        checks.addAll(family(device, family, data));
+      } catch (RuntimeException e) {
+        checks.add(new Check(family, String.valueOf(e.getMessage()), false));
+      }
+    }
+    return checks;
+  }
+
+  private static List<Check> family(Device device, String family, Dataset data) {
+    List<Check> checks = new ArrayList<>();
+    Models.Setup setup = setup(family);
+    try (Trainer trainer = new Trainer(device, setup.model(), setup.training(), data)) {
+      double[] bits = steps(trainer);
+      if (!device.name().equals("cpu")) {
+        double[] expected;
+        try (Device cpu = Devices.open("cpu");
+            Trainer beside = new Trainer(cpu, setup.model(), setup.training(), data)) {
+          expected = steps(beside);
+        }
+        double worst = 0;
+        for (int i = 0; i < STEPS; i++) {
+          double apart = Math.abs(bits[i] - expected[i]);
+          worst = apart <= worst ? worst : apart; // a NaN stays
+        }
+        checks.add(
+            new Check(
+                family + ": " + STEPS + " training steps",
+                String.format(Locale.ROOT, "%.1e bits/dim from the CPU's", worst),
+                worst <= APART));
+      }
+      PixelModel model = (PixelModel) setup.model();
+      byte[][] drawn = new byte[2][];
+      String[] samplers = {"cached", "full"};
+      for (int i = 0; i < 2; i++) {
+        try (Sampler sampler =
+            Models.sampler(samplers[i], device, model, trainer.averagedWeights(), DType.F32)) {
+          drawn[i] = sampler.sample(IMAGES, 3, 1, rows -> {});
+        }
+      }
+      int size = SIDE * SIDE * CHANNELS;
+      int unlike = 0;
+      for (int n = 0; n < IMAGES; n++) {
+        boolean same =
+            Arrays.equals(drawn[0], n * size, (n + 1) * size, drawn[1], n * size, (n + 1) * size);
+        unlike += same ? 0 : 1;
+      }
+      checks.add(
+          new Check(
+              family + ": cached sampler",
+              (IMAGES - unlike) + " of " + IMAGES + " images as the whole network draws them",
+              unlike <= UNLIKE));
+    }
+    return checks;
+  }
+
+  private static Models.Setup setup(String family) {
+    ImageShape shape = new ImageShape(SIDE, SIDE, CHANNELS);
+    return Models.setup(family, Preset.TINY, shape, 3, DType.F32, 9, Map.of());
+  }
+
+  private static double[] steps(Trainer trainer) {
+    double[] bits = new double[STEPS];
+    for (int i = 0; i < STEPS; i++) {
+      bits[i] = trainer.step();
+    }
+    return bits;
+  }
+
+  /** Coloured spots at places and of brightnesses that follow from their number. */
+  private static Dataset blobs() {
+    int count = 32;
+    byte[] pixels = new byte[count * SIDE * SIDE * CHANNELS];
+    int[] labels = new int[count];
+    for (int n = 0; n < count; n++) {
+      labels[n] = n % 3;
+      double y = n * 5 % 17 / 2.0;
+      double x = n * 7 % 19 / 2.0;
+      for (int i = 0; i < SIDE * SIDE * CHANNELS; i++) {
+        double dy = i / CHANNELS / SIDE - y;
+        double dx = i / CHANNELS % SIDE - x;
+        double value =
+            200 * Math.exp(-(dx * dx + dy * dy) / 9) + 12 * (i % CHANNELS) + 9 * labels[n];
+        pixels[n * SIDE * SIDE * CHANNELS + i] = (byte) (int) Math.min(255, value);
+      }
+    }
+    return Dataset.of("spots", SIDE, SIDE, CHANNELS, pixels, labels, 3, List.of());
+  }
+}
