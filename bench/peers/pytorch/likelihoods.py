@@ -23,10 +23,9 @@ class Categorical:
         return F.nll_loss(logs, images.reshape(-1).long(), reduction="none")
 
     @staticmethod
-    def noise(*shape, device, generator=None):
+    def fill(noise, generator=None):
         """Gumbel: the largest of logits plus noise is a draw."""
-        e = torch.empty(*shape, device=device).exponential_(generator=generator)
-        return -torch.log(e)
+        noise.exponential_(generator=generator).log_().neg_()
 
     def draw(self, parameters, noise, temperature=1.0):
         """One colour: parameters [B,levels] f32, noise [B,1,levels] or [B,levels]; returns [B] long."""
@@ -71,12 +70,12 @@ class Mixture:
         shares = F.log_softmax(logits, -1) + mass.sum(-2)
         return -torch.logsumexp(shares, -1).reshape(-1)
 
-    def noise(self, *shape, device, generator=None):
-        """shape ends in M + C: Gumbel for the choice of the mixture, logistic for each colour."""
-        first = Categorical.noise(*shape[:-1], self.mixtures, device=device, generator=generator)
-        u = torch.rand(*shape[:-1], self.colours, device=device, generator=generator)
-        u = u.clamp(min=2.0**-25, max=1 - 2.0**-24)
-        return torch.cat([first, torch.log(u) - torch.log1p(-u)], -1)
+    def fill(self, noise, generator=None):
+        """[...,M+C]: Gumbel for the choice of the mixture, logistic for each colour."""
+        noise[..., : self.mixtures].exponential_(generator=generator).log_().neg_()
+        u = noise[..., self.mixtures :]
+        u.uniform_(2.0**-24, 1 - 2.0**-24, generator=generator)
+        u.copy_(torch.log(u) - torch.log1p(-u))
 
     def draw(self, parameters, noise, temperature=1.0):
         """parameters [B,P] f32, noise [B,M+C]; returns [B,C] long."""

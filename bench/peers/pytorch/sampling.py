@@ -136,7 +136,9 @@ class CachedSampler:
     def noise(self, generator=None):
         """[H,W,B,...]: all that chance decides about a batch."""
         shape = (self.height, self.width, self.batch) + self.likelihood.noise_shape
-        return self.likelihood.noise(*shape, device=self.device, generator=generator)
+        noise = torch.empty(shape, device=self.device)
+        self.likelihood.fill(noise, generator)
+        return noise
 
     def reset(self):
         for b in self.buffers:
@@ -196,7 +198,10 @@ class CachedSampler:
     @torch.no_grad()
     def sample(self, noise=None):
         """[B,H,W,C] u8; noise None: new one."""
-        self.noises.copy_(self.noise() if noise is None else noise)
+        if noise is None:
+            self.likelihood.fill(self.noises)
+        else:
+            self.noises.copy_(noise)
         self.reset()
         for row in range(self.height):
             if self.graphs:
