@@ -223,6 +223,19 @@ class CachedSampler:
         out, self.given, self.kept = self.kept.permute(1, 0, 2, 3), None, None
         return out
 
+    @torch.no_grad()
+    def redrawn(self, images, noise):
+        """The share of values that the network, told the images as they are, would draw otherwise.
+
+        Two ways to compute the same differ where the noise is close to an edge; from there on images that
+        were drawn freely have nothing in common.
+        """
+        said = self.parameters(images)
+        noise = noise.permute(2, 0, 1, *range(3, noise.dim()))  # [B,H,W,...]
+        p = said.reshape(-1, self.likelihood.parameters // self.groups)
+        drawn = self.likelihood.draw(p, noise.reshape(len(p), *self.likelihood.noise_shape[-1:]))
+        return float((drawn.reshape(images.shape) != images).float().mean())
+
     def begin_row(self, phase):
         pass
 

@@ -172,16 +172,31 @@ class Worker:
             raise ValueError(f"there is no network '{net}'")
         return self.loaded[net]
 
-    def prepare_train(self, net, batch, dtype="f32", variant="eager", kernel="cropped", layout="nhwc", steps=0):
-        """steps: how many to take, and to return the loss of each, before the clock runs."""
+    def prepare_train(self, net, batch, dtype="f32", variant="eager", kernel="cropped", layout="nhwc"):
         training.require(variant, self.device)
         report = {"agreement": self.agreed(net, known(dtype), kernel, layout)}
         loaded = self.of(net)
         with torch_flags(dtype):
             network = loaded.network(self.device, dtype, kernel, layout)
             trainer = training.Trainer(network, loaded.training, *loaded.batch(batch), variant=variant)
-            losses = [training.bits(trainer.step()) for _ in range(steps)]
-        return Workload(trainer.step, dtype, keep=trainer), dict(report, bitsPerDimension=losses)
+            losses = [training.bits(trainer.step()) for _ in range(checks.STEPS)]
+            report["bitsPerDimension"] = losses
+            if variant != "eager":
+                report["bitsPerDimensionEager"] = self.eager_losses(net, batch, dtype, kernel, layout)
+                tolerance = checks.DROPOUT_LOSS if network.dropout else checks.TOLERANCES[dtype]["nats"]
+                for got, wanted in zip(losses, report["bitsPerDimensionEager"]):
+                    checks.require("losses of the first steps", abs(got - wanted) / wanted, 10 * tolerance)
+        return Workload(trainer.step, dtype, keep=trainer), report
+
+    def eager_losses(self, net, batch, dtype, kernel, layout):
+        """What a variant's first steps are held against."""
+        key = (net, "losses", batch, dtype, kernel, layout)
+        if key not in self.checked:
+            loaded = self.of(net)
+            network = loaded.network(self.device, dtype, kernel, layout)
+            trainer = training.Trainer(network, loaded.training, *loaded.batch(batch))
+            self.checked[key] = [training.bits(trainer.step()) for _ in range(checks.STEPS)]
+        return self.checked[key]
 
     def prepare_forward(self, net, batch, dtype="f32", variant="eager", kernel="cropped", layout="nhwc"):
         training.require(variant, self.device)
@@ -193,6 +208,11 @@ class Worker:
             labels = None if labels is None else labels.to(self.device)
             sampler = sampling.FullSampler(network, batch, variant, labels)
             sampler.images.copy_(images)
+            if variant != "eager":
+                with torch.no_grad():
+                    plain = network.forward(sampler.images, labels).float()
+                report["fromEager"] = checks.difference([sampler.forward().float()], [plain])[0]
+                checks.require("outputs", report["fromEager"], checks.TOLERANCES[dtype]["parameters"])
         return Workload(sampler.forward, dtype, keep=sampler), dict(report, passes=sampler.passes())
 
     def prepare_sample(self, net, batch, dtype="f32", variant="eager"):
@@ -208,14 +228,10 @@ class Worker:
             whole = network.forward(images, labels)
             report["cachedFromFull"] = checks.difference([said], [whole.float()])[0]
             checks.require("cached parameters", report["cachedFromFull"], checks.TOLERANCES[dtype]["parameters"])
-            if sampler.graphs:  # the graph draws what the plain functions do
-                noise = sampler.noise()
-                first = sampler.sample(noise).clone()
-                kept, sampler.graphs = sampler.graphs, []
-                differing = (sampler.sample(noise) != first).float().mean()
-                sampler.graphs = kept
-                report["drawsThatDiffer"] = float(differing)
-                checks.require("draws of the graph", float(differing), 0.01 if dtype == "f32" else 1.0)
+            noise = sampler.noise()
+            drawn = sampler.sample(noise).clone()  # as it will be timed
+            report["drawnOtherwise"] = sampler.redrawn(drawn, noise)
+            checks.require("draws", report["drawnOtherwise"], checks.REDRAWN[dtype])
         return Workload(sampler.sample, dtype, keep=sampler), report
 
     def prepare_kernel(self, spec, ours, variant="eager", kernel="cropped"):

@@ -32,7 +32,8 @@ class SamplingTest(unittest.TestCase):
             full = sampling.FullSampler(net, 3, labels=labels).sample(noise)
             self.assertLess((first != full).float().mean().item(), 0.01, (model, channels, classes))
             self.assertGreater(len(first.unique()), 20)
-            self.assertFalse(torch.equal(first, sampler.sample()))
+            self.assertEqual(0, sampler.redrawn(first, noise))
+            self.assertGreater(sampler.redrawn(sampler.sample().clone(), noise), 0.5)
 
     def test_other_kernels_are_refused(self):
         with self.assertRaisesRegex(ValueError, "cropped"):

@@ -88,8 +88,7 @@ final class PeerExport {
     entries.add(new SafetensorsEntry("images", DType.U8, shape, MemorySegment.ofArray(images)));
     if (labels != null) {
       entries.add(
-          new SafetensorsEntry(
-              "labels", DType.U8, Shape.of(count), MemorySegment.ofArray(labels)));
+          new SafetensorsEntry("labels", DType.U8, Shape.of(count), MemorySegment.ofArray(labels)));
     }
     entries.addAll(weights.entries("weights."));
     try (Owned owned = new Owned()) {
@@ -172,13 +171,7 @@ final class PeerExport {
       device.run(
           adam(training),
           List.of(
-              moved.flat(),
-              first.flat(),
-              second.flat(),
-              average.flat(),
-              step,
-              slopes.flat(),
-              norm),
+              moved.flat(), first.flat(), second.flat(), average.flat(), step, slopes.flat(), norm),
           List.of());
       return average.entries("stepped.");
     }
