@@ -62,6 +62,12 @@ final class BenchCommand implements Callable<Integer> {
       description = "gpu: when to stop adding rounds (default: 9)")
   private Double minutes;
 
+  @Option(
+      names = "--only",
+      paramLabel = "TEXT",
+      description = "gpu: the rows with this in their name, as 'training: step of 32'")
+  private String only;
+
   @Option(names = "--quick", description = "gpu: tiny networks, to see that all of it works")
   private boolean quick;
 
@@ -102,8 +108,9 @@ final class BenchCommand implements Callable<Integer> {
     if (suite.equals("gpu")) {
       return gpu();
     }
-    if (python != null || minutes != null || quick) {
-      throw new UsageException("--python, --minutes and --quick are for bench gpu, not " + suite);
+    if (python != null || minutes != null || only != null || quick) {
+      throw new UsageException(
+          "--python, --minutes, --only and --quick are for bench gpu, not " + suite);
     }
     return peer == null ? suite() : compared(Peer.find(peer));
   }
@@ -120,7 +127,7 @@ final class BenchCommand implements Callable<Integer> {
       throw new UsageException("--minutes must be above 0 and at most 1440, not " + minutes);
     }
     String interpreter = peer == null ? null : python == null ? "python3" : python;
-    GpuBench.Options options = new GpuBench.Options(interpreter, limit, quick);
+    GpuBench.Options options = new GpuBench.Options(interpreter, limit, quick, only);
     return (opened, out) -> GpuBench.run(options, opened, out);
   }
 

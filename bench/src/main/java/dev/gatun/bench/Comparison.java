@@ -66,6 +66,11 @@ final class Comparison {
     this.what = what;
   }
 
+  /** As people read it, and choose rows by. */
+  String title() {
+    return section + ": " + what;
+  }
+
   /**
    * Takes turns until there are enough, or the time is over; each contender that runs gets as many
    * as the others.
@@ -167,8 +172,8 @@ final class Comparison {
     lines.add(
         String.format(
             Locale.ROOT,
-            "%-52s %12s %12s %s",
-            what,
+            "%-62s %10s %10s %s",
+            title(),
             ours == null ? "-" : time(ours.median()),
             theirs == null ? "-" : time(theirs.median()),
             ratios.length > 0

@@ -39,8 +39,10 @@ final class GpuBench {
    *
    * @param python null to leave the peer out
    * @param quick tiny networks, few rounds: to see that everything works
+   * @param only null for all rows, else a part of "section: what" of those that are wanted; all of
+   *     the minutes are theirs
    */
-  record Options(String python, double minutes, boolean quick) {}
+  record Options(String python, double minutes, boolean quick, String only) {}
 
   /** A share of the minutes up to whose end a section may take. */
   private enum Section {
@@ -70,7 +72,7 @@ final class GpuBench {
   private final Options options;
   private final Device device;
   private final Console console;
-  private final long start = System.nanoTime();
+  private long start; // of the minutes
   private final List<Comparison> rows = new ArrayList<>();
   private final Owned owned = new Owned();
   private Path work;
@@ -115,6 +117,7 @@ final class GpuBench {
       console.say("peer pytorch: " + peer.hello); // with the variants that cannot be had here
       result.put("peer", new ObjectMapper().convertValue(peer.hello, Map.class));
     }
+    start = System.nanoTime();
     machine(result);
     kernels();
     List<GpuNetwork> networks = networks();
@@ -127,7 +130,7 @@ final class GpuBench {
     console.say(
         String.format(
             Locale.ROOT,
-            "%-52s %12s %12s %s",
+            "%-62s %10s %10s %s",
             "seconds a call (medians)",
             "ours",
             "theirs",
@@ -141,7 +144,7 @@ final class GpuBench {
   // ------------------------------------------------------------------ time
 
   private long deadline(Section section) {
-    return start + (long) (options.minutes * 60e9 * section.until);
+    return start + (long) (options.minutes * 60e9 * (options.only == null ? section.until : 1));
   }
 
   /** When a row's share of what its section has left is used up. */
@@ -150,8 +153,28 @@ final class GpuBench {
     return now + Math.max(0, deadline(section) - now) / Math.max(1, rowsLeft);
   }
 
-  private boolean over(Section section) {
-    return System.nanoTime() > deadline(section);
+  /** Prepares and times one row. */
+  private interface Timing {
+    void time(Comparison row, long deadline) throws IOException;
+  }
+
+  private record Planned(Comparison row, Timing timing) {}
+
+  /** Runs the rows that are wanted, each within its share of what the section has left. */
+  private void run(Section section, List<Planned> planned) throws IOException {
+    List<Planned> wanted =
+        planned.stream()
+            .filter(p -> options.only == null || p.row.title().contains(options.only))
+            .toList();
+    int left = wanted.size();
+    for (Planned one : wanted) {
+      if (System.nanoTime() > deadline(section)) {
+        one.row.contenders.add(Contender.missing("ours", true, "not run: no time left"));
+        rows.add(one.row);
+      } else {
+        one.timing.time(one.row, share(section, left--));
+      }
+    }
   }
 
   // ------------------------------------------------------------------ the peer
@@ -263,13 +286,13 @@ final class GpuBench {
   private void add(
       Comparison row, Way way, long deadline, Function<Way, Map<String, Object>> command) {
     String name = row.section + " " + row.what + " " + way.label();
-    if (row.contenders.stream().anyMatch(c -> !c.ours) && System.nanoTime() > deadline) {
-      row.contenders.add(Contender.missing(way.label(), false, "not run: no time left"));
-      return;
-    }
     if (!peer.has(way.variant)) {
       String why = peer.hello.path("variants").path(way.variant).asText();
       row.contenders.add(Contender.missing(way.label(), false, Comparison.NOT_AVAILABLE + why));
+      return;
+    }
+    if (row.contenders.stream().anyMatch(c -> !c.ours) && System.nanoTime() > deadline) {
+      row.contenders.add(Contender.missing(way.label(), false, "not run: no time left"));
       return;
     }
     Map<String, Object> request = new LinkedHashMap<>();
@@ -397,19 +420,16 @@ final class GpuBench {
   }
 
   private void kernels() throws IOException {
-    List<GpuKernels.Case> all = GpuKernels.all(options.quick);
-    int left = all.stream().mapToInt(k -> k.types().size()).sum();
-    for (GpuKernels.Case kernel : all) {
+    List<Planned> planned = new ArrayList<>();
+    for (GpuKernels.Case kernel : GpuKernels.all(options.quick)) {
       for (DType type : kernel.types()) {
-        Comparison row = new Comparison("kernels", kernel.name() + " " + type.label());
-        if (over(Section.KERNELS)) {
-          row.contenders.add(Contender.missing("ours", true, "not run: no time left"));
-          rows.add(row);
-          continue;
-        }
-        kernel(row, kernel, type, share(Section.KERNELS, left--));
+        planned.add(
+            new Planned(
+                new Comparison("kernels", kernel.name() + " " + type.label()),
+                (row, deadline) -> kernel(row, kernel, type, deadline)));
       }
     }
+    run(Section.KERNELS, planned);
   }
 
   private void kernel(Comparison row, GpuKernels.Case kernel, DType type, long deadline)
@@ -433,13 +453,19 @@ final class GpuBench {
       if (peer != null) {
         boolean conv = kernel.gigaflops() > 0;
         List<Way> ways = new ArrayList<>();
-        for (String variant : List.of("eager", "graph", "compile+graph")) {
-          ways.add(new Way(type.label(), variant, conv ? "cropped" : null, null));
-          if (conv && !variant.startsWith("compile")) {
-            ways.add(new Way(type.label(), variant, "masked", null));
+        String dtype = type.label();
+        if (conv) {
+          String first = peer.has("graph") ? "graph" : "eager";
+          ways.add(new Way(dtype, first, "cropped", null));
+          ways.add(new Way(dtype, first, "masked", null));
+          if (type == DType.F32 && !onCpu()) {
+            ways.add(new Way("tf32", first, "cropped", null));
           }
-          if (conv && type == DType.F32 && variant.equals("graph")) {
-            ways.add(new Way("tf32", variant, "cropped", null));
+          // a compiler leaves a convolution as it is
+          ways.add(new Way(dtype, first.equals("graph") ? "eager" : "graph", "cropped", null));
+        } else {
+          for (String variant : List.of("graph", "eager", "compile+graph")) {
+            ways.add(new Way(dtype, variant, null, null));
           }
         }
         for (Way way : ways) {
@@ -581,57 +607,55 @@ final class GpuBench {
   }
 
   private void training(List<GpuNetwork> networks) throws IOException {
-    int left = networks.size() * types().size();
+    List<Planned> planned = new ArrayList<>();
     for (GpuNetwork network : networks) {
       for (DType type : types()) {
-        Comparison row =
-            new Comparison("training", "step of " + network.batch() + ", " + network.label(type));
-        if (over(Section.TRAINING)) {
-          row.contenders.add(Contender.missing("ours", true, "not run: no time left"));
-          rows.add(row);
-          continue;
-        }
-        long deadline = share(Section.TRAINING, left--);
-        network.describe(row.facts);
-        try (Owned here = new Owned()) {
-          row.contenders.add(
-              ours(() -> {
-                network.requireAgreement(row, device, reference, type);
-                var trainer = here.add(network.trainer(device, type));
-                return turns(trainer::step, 1);
-              }));
-          theirs(
-              row,
-              network,
-              type,
-              deadline,
-              true,
-              way -> network.prepare("train", network.batch(), way.dtype, way.options()));
-          finish(row, rounds(), deadline);
-        }
+        planned.add(
+            new Planned(
+                new Comparison(
+                    "training", "step of " + network.batch() + ", " + network.label(type)),
+                (row, deadline) -> training(row, network, type, deadline)));
       }
+    }
+    run(Section.TRAINING, planned);
+  }
+
+  private void training(Comparison row, GpuNetwork network, DType type, long deadline)
+      throws IOException {
+    network.describe(row.facts);
+    try (Owned here = new Owned()) {
+      row.contenders.add(
+          ours(() -> {
+            network.requireAgreement(row, device, reference, type);
+            var trainer = here.add(network.trainer(device, type));
+            return turns(trainer::step, 1);
+          }));
+      theirs(
+          row,
+          network,
+          type,
+          deadline,
+          true,
+          way -> network.prepare("train", network.batch(), way.dtype, way.options()));
+      finish(row, rounds(), deadline);
     }
   }
 
   private void sampling(List<GpuNetwork> networks) throws IOException {
     int drawn = options.quick ? 4 : DRAWN;
-    int left = 2 * networks.size() * types().size();
+    List<Planned> planned = new ArrayList<>();
     for (GpuNetwork network : networks) {
       for (DType type : types()) {
         for (boolean cached : new boolean[] {true, false}) {
-          String what =
-              (cached ? drawn + " images, cached, " : "a pass over " + drawn + ", ")
-                  + network.label(type);
-          Comparison row = new Comparison(cached ? "cached" : "full", what);
-          if (over(Section.SAMPLING)) {
-            row.contenders.add(Contender.missing("ours", true, "not run: no time left"));
-            rows.add(row);
-            continue;
-          }
-          sampling(row, network, type, drawn, cached, share(Section.SAMPLING, left--));
+          String what = (cached ? drawn + " images, " : "over " + drawn + ", ");
+          planned.add(
+              new Planned(
+                  new Comparison(cached ? "cached" : "full pass", what + network.label(type)),
+                  (row, deadline) -> sampling(row, network, type, drawn, cached, deadline)));
         }
       }
     }
+    run(Section.SAMPLING, planned);
   }
 
   private void sampling(

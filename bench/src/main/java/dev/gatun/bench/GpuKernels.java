@@ -5,7 +5,6 @@ import dev.gatun.engine.Device;
 import dev.gatun.engine.Launch;
 import dev.gatun.engine.Op;
 import dev.gatun.engine.Owned;
-import dev.gatun.engine.Philox;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.UnsupportedOpException;
@@ -32,6 +31,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.SplittableRandom;
 
 /** Single operations of the networks: what is timed, on which inputs, and what peers are told. */
 final class GpuKernels {
@@ -104,16 +104,15 @@ final class GpuKernels {
     /** The inputs' values; the same for everybody. */
     private List<float[]> values(DType type) {
       List<float[]> all = new ArrayList<>();
-      Philox philox = new Philox(11);
       for (TensorSpec spec : inputs) {
+        SplittableRandom random = new SplittableRandom(11 + all.size());
         float[] x = new float[spec.shape().elements()];
         for (int i = 0; i < x.length; i++) {
-          int n = all.size();
           if (spec.dtype() == DType.U8) {
-            x[i] = philox.below(LEVELS, Philox.Stream.TEST, n, i);
+            x[i] = random.nextInt(LEVELS);
           } else {
-            float u = philox.uniform(Philox.Stream.TEST, n, i) - 0.5f;
-            x[i] = type == DType.BF16 ? DType.fromBf16(DType.toBf16(2 * u)) : 2 * u;
+            float value = 2 * (random.nextInt(1 << 24) * 0x1p-24f) - 1;
+            x[i] = type == DType.BF16 ? DType.fromBf16(DType.toBf16(value)) : value;
           }
         }
         all.add(x);
