@@ -27,14 +27,16 @@ import picocli.CommandLine.Spec;
       "Measures speed and memory.",
       "conv: a convolution through the engine against the bare oneDNN primitive. train: a training",
       "step, and whether memory stays flat over 2,000 of them. sample: drawing 64 images.",
-      "With --peer, train and sample time the same network there too, once its outputs agree."
+      "With --peer djl, train and sample time the same network there too, once its outputs agree.",
+      "gpu: what the machine can do at best, single operations, training steps and sampling, with",
+      "--peer pytorch in turns with PyTorch in a Python process; for any device, within minutes."
     })
 final class BenchCommand implements Callable<Integer> {
   private final Console console;
 
   @Spec private CommandSpec spec;
 
-  @Parameters(paramLabel = "SUITE", description = "conv, train or sample")
+  @Parameters(paramLabel = "SUITE", description = "conv, train, sample or gpu")
   private String suite;
 
   @Mixin private DeviceOption device = new DeviceOption();
@@ -42,8 +44,32 @@ final class BenchCommand implements Callable<Integer> {
   @Option(
       names = "--peer",
       paramLabel = "NAME",
-      description = "djl: PyTorch through DJL; only in a build with the profile peers")
+      description = {
+        "djl: PyTorch through DJL; only in a build with the profile peers",
+        "pytorch: PyTorch in Python, for the suite gpu"
+      })
   private String peer;
+
+  @Option(
+      names = "--python",
+      paramLabel = "P",
+      description = "gpu: the Python that has PyTorch (default: python3)")
+  private String python;
+
+  @Option(
+      names = "--minutes",
+      paramLabel = "M",
+      description = "gpu: when to stop adding rounds (default: 9)")
+  private Double minutes;
+
+  @Option(
+      names = "--only",
+      paramLabel = "TEXT",
+      description = "gpu: the rows with this in their name, as 'training: step of 32'")
+  private String only;
+
+  @Option(names = "--quick", description = "gpu: tiny networks, to see that all of it works")
+  private boolean quick;
 
   @Option(names = "--json", paramLabel = "FILE", description = "the results, as a JSON object")
   private Path json;
@@ -54,7 +80,7 @@ final class BenchCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    Suite chosen = peer == null ? suite() : compared(Peer.find(peer));
+    Suite chosen = chosen();
     try (Device opened = device.open(console)) {
       Map<String, Object> all = new LinkedHashMap<>();
       all.put("suite", suite);
@@ -78,13 +104,41 @@ final class BenchCommand implements Callable<Integer> {
     }
   }
 
+  private Suite chosen() {
+    if (suite.equals("gpu")) {
+      return gpu();
+    }
+    if (python != null || minutes != null || only != null || quick) {
+      throw new UsageException(
+          "--python, --minutes, --only and --quick are for bench gpu, not " + suite);
+    }
+    return peer == null ? suite() : compared(Peer.find(peer));
+  }
+
+  private Suite gpu() {
+    if (peer != null && !peer.equals("pytorch")) {
+      throw new UsageException("bench gpu: --peer must be pytorch, not '" + peer + "'");
+    }
+    if (peer == null && python != null) {
+      throw new UsageException("--python is for --peer pytorch");
+    }
+    double limit = minutes == null ? 9 : minutes;
+    if (!(limit > 0 && limit <= 24 * 60)) {
+      throw new UsageException("--minutes must be above 0 and at most 1440, not " + minutes);
+    }
+    String interpreter = peer == null ? null : python == null ? "python3" : python;
+    GpuBench.Options options = new GpuBench.Options(interpreter, limit, quick, only);
+    return (opened, out) -> GpuBench.run(options, opened, out);
+  }
+
   private Suite suite() {
     return switch (suite) {
       case "conv" -> ConvBench::run;
       case "train" -> TrainBench::run;
       case "sample" -> SampleBench::run;
       default ->
-          throw new UsageException("unknown suite '" + suite + "': expected conv, train or sample");
+          throw new UsageException(
+              "unknown suite '" + suite + "': expected conv, train, sample or gpu");
     };
   }
 

@@ -1,0 +1,717 @@
+package dev.gatun.bench;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import dev.gatun.bench.Comparison.Contender;
+import dev.gatun.engine.DType;
+import dev.gatun.engine.Device;
+import dev.gatun.engine.DeviceException;
+import dev.gatun.engine.Devices;
+import dev.gatun.engine.Launch;
+import dev.gatun.engine.Owned;
+import dev.gatun.engine.Tensor;
+import dev.gatun.engine.op.Add;
+import dev.gatun.models.Model.ImageShape;
+import dev.gatun.models.Models.Preset;
+import java.io.IOException;
+import java.nio.file.FileVisitResult;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.SimpleFileVisitor;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.function.Function;
+
+/**
+ * Ours and PyTorch's in turns, within a budget of minutes: what the machine can do at best, single
+ * operations, training steps, sampling. PyTorch runs in a Python process of its own; nothing is
+ * timed whose results have not been seen to agree. What a device does not support yet is a row that
+ * says so.
+ */
+final class GpuBench {
+  /**
+   * How it is run.
+   *
+   * @param python null to leave the peer out
+   * @param quick tiny networks, few rounds: to see that everything works
+   * @param only null for all rows, else a part of "section: what" of those that are wanted; all of
+   *     the minutes are theirs
+   */
+  record Options(String python, double minutes, boolean quick, String only) {}
+
+  /** A share of the minutes up to whose end a section may take. */
+  private enum Section {
+    MACHINE(0.04),
+    KERNELS(0.36),
+    TRAINING(0.70),
+    SAMPLING(1.0);
+
+    final double until;
+
+    Section(double until) {
+      this.until = until;
+    }
+  }
+
+  private static final Duration START = Duration.ofMinutes(3);
+
+  /** Of a turn, so that clocks and waiting count for little. */
+  private static final double LEAST_SECONDS = 0.01;
+
+  /** Images a sampler draws at once, and that a forward pass has. */
+  private static final int DRAWN = 64;
+
+  /** Whole passes that a full sampler's time is extrapolated from. */
+  private static final int PASSES = 5;
+
+  private final Options options;
+  private final Device device;
+  private final Console console;
+  private long start; // of the minutes
+  private final List<Comparison> rows = new ArrayList<>();
+  private final Owned owned = new Owned();
+  private Path work;
+  private Device reference; // the CPU: what both sides' results are held against
+  private Peer peer; // null where it is left out
+
+  private GpuBench(Options options, Device device, Console console) {
+    this.options = options;
+    this.device = device;
+    this.console = console;
+  }
+
+  static Map<String, Object> run(Options options, Device device, Console console)
+      throws IOException {
+    GpuBench bench = new GpuBench(options, device, console);
+    try {
+      return bench.run();
+    } finally {
+      bench.owned.close();
+      if (bench.work != null) {
+        deleteTree(bench.work);
+      }
+    }
+  }
+
+  private int rounds() {
+    return options.quick ? 3 : 9;
+  }
+
+  private boolean onCpu() {
+    return device.name().equals("cpu");
+  }
+
+  private Map<String, Object> run() throws IOException {
+    work = Files.createTempDirectory("gatun-bench");
+    reference = onCpu() ? device : owned.add(Devices.open("cpu"));
+    Map<String, Object> result = new LinkedHashMap<>();
+    result.put("minutes", options.minutes);
+    result.put("quick", options.quick);
+    if (options.python != null) {
+      peer = owned.add(new Peer());
+      console.say("peer pytorch: " + peer.hello); // with the variants that cannot be had here
+      result.put("peer", new ObjectMapper().convertValue(peer.hello, Map.class));
+    }
+    start = System.nanoTime();
+    machine(result);
+    kernels();
+    List<GpuNetwork> networks = networks();
+    for (GpuNetwork network : networks) {
+      owned.add(network);
+    }
+    training(networks);
+    sampling(networks);
+    console.say("");
+    console.say(
+        String.format(
+            Locale.ROOT,
+            "%-62s %10s %10s %s",
+            "seconds a call (medians)",
+            "ours",
+            "theirs",
+            " ratio (least to most), the fastest of theirs"));
+    rows.forEach(row -> row.lines().forEach(console::say));
+    result.put("rows", rows.stream().map(Comparison::toJson).toList());
+    result.put("seconds", (System.nanoTime() - start) / 1e9);
+    return result;
+  }
+
+  // ------------------------------------------------------------------ time
+
+  private long deadline(Section section) {
+    return start + (long) (options.minutes * 60e9 * (options.only == null ? section.until : 1));
+  }
+
+  /** When a row's share of what its section has left is used up. */
+  private long share(Section section, int rowsLeft) {
+    long now = System.nanoTime();
+    return now + Math.max(0, deadline(section) - now) / Math.max(1, rowsLeft);
+  }
+
+  /** Prepares and times one row. */
+  private interface Timing {
+    void time(Comparison row, long deadline) throws IOException;
+  }
+
+  private record Planned(Comparison row, Timing timing) {}
+
+  /** Runs the rows that are wanted, each within its share of what the section has left. */
+  private void run(Section section, List<Planned> planned) throws IOException {
+    List<Planned> wanted =
+        planned.stream()
+            .filter(p -> options.only == null || p.row.title().contains(options.only))
+            .toList();
+    int left = wanted.size();
+    for (Planned one : wanted) {
+      if (System.nanoTime() > deadline(section)) {
+        one.row.contenders.add(Contender.missing("ours", true, "not run: no time left"));
+        rows.add(one.row);
+      } else {
+        one.timing.time(one.row, share(section, left--));
+      }
+    }
+  }
+
+  // ------------------------------------------------------------------ the peer
+
+  /** The worker, started again where it had to be killed. */
+  private final class Peer implements AutoCloseable {
+    private final Path script;
+    private final Map<String, Map<String, Object>> loaded = new LinkedHashMap<>();
+    private PyTorchWorker worker;
+    final JsonNode hello;
+
+    Peer() throws IOException {
+      script = PyTorchWorker.scripts(work);
+      hello = begin();
+    }
+
+    private JsonNode begin() throws IOException {
+      worker = PyTorchWorker.start(options.python, script, work);
+      try {
+        Map<String, Object> hello = new LinkedHashMap<>();
+        hello.put("command", "hello");
+        hello.put("device", device.name().startsWith("cuda") ? device.name() : "cpu");
+        if (onCpu()) {
+          hello.put("threads", Runtime.getRuntime().availableProcessors());
+        }
+        return worker.call(hello, START);
+      } catch (PyTorchWorker.Refused e) {
+        throw new UsageException("--peer pytorch: " + e.getMessage(), e);
+      } catch (RuntimeException | Error e) {
+        worker.close();
+        throw e;
+      }
+    }
+
+    JsonNode call(Map<String, Object> command, Duration limit) throws PyTorchWorker.Refused {
+      if (!worker.isAlive()) {
+        again();
+      }
+      return worker.call(command, limit);
+    }
+
+    /** After a time limit: a new process, with the networks that the old one had. */
+    private void again() throws PyTorchWorker.Refused {
+      worker.close();
+      try {
+        begin();
+      } catch (IOException e) {
+        throw new PyTorchWorker.Refused("ended", e.getMessage());
+      }
+      for (Map<String, Object> network : loaded.values()) {
+        worker.call(network, START);
+      }
+    }
+
+    void load(String name, Map<String, Object> command) throws PyTorchWorker.Refused {
+      call(command, START);
+      loaded.put(name, command);
+    }
+
+    boolean has(String variant) {
+      return hello.path("variants").path(variant).isNull();
+    }
+
+    double seconds(String name) throws PyTorchWorker.Refused {
+      Map<String, Object> time =
+          Map.of("command", "time", "name", name, "repeats", 1, "seconds", LEAST_SECONDS);
+      return call(time, START).path("seconds").path(0).asDouble();
+    }
+
+    void free(String name) {
+      try {
+        call(Map.of("command", "free", "name", name), START);
+      } catch (PyTorchWorker.Refused e) {
+        console.say("peer: " + e.getMessage()); // its memory stays taken; nothing else is lost
+      }
+    }
+
+    @Override
+    public void close() {
+      worker.close();
+    }
+  }
+
+  /** One of the ways to have PyTorch do something. */
+  private record Way(String dtype, String variant, String kernel, String layout) {
+    String label() {
+      String how = kernel == null ? "" : " " + kernel + (layout == null ? "" : " " + layout);
+      return "theirs " + dtype + " " + variant + how;
+    }
+
+    Way with(String other) {
+      return new Way(dtype, other, kernel, layout);
+    }
+
+    Map<String, Object> options() {
+      Map<String, Object> all = new LinkedHashMap<>();
+      all.put("variant", variant);
+      if (kernel != null) {
+        all.put("kernel", kernel);
+      }
+      if (layout != null) {
+        all.put("layout", layout);
+      }
+      return all;
+    }
+  }
+
+  /** Prepares a way in the worker and adds it to a row; what cannot be had is added as such. */
+  private void add(
+      Comparison row, Way way, long deadline, Function<Way, Map<String, Object>> command) {
+    String name = row.section + " " + row.what + " " + way.label();
+    if (!peer.has(way.variant)) {
+      String why = peer.hello.path("variants").path(way.variant).asText();
+      row.contenders.add(Contender.missing(way.label(), false, Comparison.NOT_AVAILABLE + why));
+      return;
+    }
+    if (row.contenders.stream().anyMatch(c -> !c.ours) && System.nanoTime() > deadline) {
+      row.contenders.add(Contender.missing(way.label(), false, "not run: no time left"));
+      return;
+    }
+    Map<String, Object> request = new LinkedHashMap<>();
+    request.put("command", "prepare");
+    request.put("name", name);
+    request.putAll(command.apply(way));
+    // compiling may take longer than the row's share, but not than all there is
+    long left = Math.max(deadline - System.nanoTime(), 0) / 1_000_000_000;
+    Duration limit = Duration.ofSeconds(options.quick ? 120 : Math.max(45, 2 * left));
+    try {
+      JsonNode reply = peer.call(request, limit);
+      Contender contender =
+          new Contender(way.label(), false, !way.dtype.equals("tf32"), () -> peer.seconds(name));
+      contender.facts.put("agreement", reply.path("agreement"));
+      contender.facts.put("prepareSeconds", reply.path("prepareSeconds").asDouble());
+      for (String key :
+          List.of(
+              "bitsPerDimension",
+              "bitsPerDimensionEager",
+              "fromEager",
+              "cachedFromFull",
+              "drawnOtherwise")) {
+        if (reply.has(key)) {
+          contender.facts.put(key, reply.path(key));
+        }
+      }
+      contender.facts.put("worker", name);
+      row.contenders.add(contender);
+    } catch (PyTorchWorker.Refused e) {
+      row.contenders.add(Contender.missing(way.label(), false, e.kind() + ": " + e.getMessage()));
+      if (e.fatal()) {
+        lost(row);
+      }
+    }
+  }
+
+  /** The worker was killed, and with it what this row had prepared. */
+  private static void lost(Comparison row) {
+    for (Contender contender : row.contenders) {
+      if (!contender.ours && contender.problem == null) {
+        contender.problem = "the worker had to be started again before it was timed in full";
+      }
+    }
+  }
+
+  /** Times a row, says it, and forgets what the worker holds of it. */
+  private void finish(Comparison row, int rounds, long deadline) {
+    row.run(rounds, deadline);
+    rows.add(row);
+    row.lines().forEach(console::say);
+    if (peer != null) {
+      for (Contender contender : row.contenders) {
+        Object name = contender.facts.get("worker");
+        if (name != null && contender.problem == null) {
+          peer.free((String) name);
+        }
+      }
+    }
+  }
+
+  // ------------------------------------------------------------------ the machine
+
+  private void machine(Map<String, Object> result) {
+    Map<String, Object> all = new LinkedHashMap<>();
+    all.put("ours", ourCeilings());
+    if (peer != null) {
+      try {
+        JsonNode theirs = peer.call(Map.of("command", "machine"), START).path("ceilings");
+        all.put("pytorch", new ObjectMapper().convertValue(theirs, Map.class));
+      } catch (PyTorchWorker.Refused e) {
+        all.put("pytorch", e.kind() + ": " + e.getMessage());
+      }
+    }
+    result.put("ceilings", all);
+    console.say("ceilings " + all);
+  }
+
+  /**
+   * Launches of ours with hardly any work in them.
+   *
+   * <p>Grid and cluster synchronization, bare launches and bare graph nodes of ours belong here:
+   * they need kernels that do nothing else.
+   */
+  private Map<String, Object> ourCeilings() {
+    Map<String, Object> all = new LinkedHashMap<>();
+    int nodes = 200;
+    try (Owned here = new Owned()) {
+      Tensor a = here.add(Tensor.allocate(device, DType.F32, 64));
+      Tensor b = here.add(Tensor.allocate(device, DType.F32, 64));
+      Tensor c = here.add(Tensor.allocate(device, DType.F32, 64));
+      Launch one = here.add(device.launch(new Add(), List.of(a, b), List.of(c)));
+      List<Launch> chain = new ArrayList<>();
+      for (int i = 0; i < nodes; i++) {
+        chain.add(device.launch(new Add(), List.of(a, b), List.of(c)));
+      }
+      Launch many = here.add(device.record(chain));
+      Launch single =
+          here.add(device.record(List.of(device.launch(new Add(), List.of(a, b), List.of(c)))));
+      all.put("launchMicros", 1e6 * best(one, 2000));
+      all.put("recordedLaunchMicros", 1e6 * best(single, 200));
+      all.put("recordedNodeMicros", 1e6 * best(many, 20) / nodes);
+    } catch (DeviceException e) {
+      all.put("problem", e.getMessage());
+    }
+    return all;
+  }
+
+  /** Seconds a run, of the fastest of several tries. */
+  private static double best(Launch launch, int calls) {
+    double best = Double.POSITIVE_INFINITY;
+    for (int attempt = 0; attempt < 7; attempt++) {
+      long before = System.nanoTime();
+      for (int i = 0; i < calls; i++) {
+        launch.run();
+      }
+      best = Math.min(best, (System.nanoTime() - before) / 1e9 / calls);
+    }
+    return best;
+  }
+
+  // ------------------------------------------------------------------ single operations
+
+  private List<DType> types() {
+    return List.of(DType.F32, DType.BF16);
+  }
+
+  private void kernels() throws IOException {
+    List<Planned> planned = new ArrayList<>();
+    for (GpuKernels.Case kernel : GpuKernels.all(options.quick)) {
+      for (DType type : kernel.types()) {
+        planned.add(
+            new Planned(
+                new Comparison("kernels", kernel.name() + " " + type.label()),
+                (row, deadline) -> kernel(row, kernel, type, deadline)));
+      }
+    }
+    run(Section.KERNELS, planned);
+  }
+
+  private void kernel(Comparison row, GpuKernels.Case kernel, DType type, long deadline)
+      throws IOException {
+    if (kernel.gigaflops() > 0) {
+      row.facts.put("gigaflops", kernel.gigaflops());
+    }
+    Path file = work.resolve("kernel.safetensors");
+    kernel.export(file, reference, type);
+    try (Owned here = new Owned()) {
+      row.contenders.add(
+          ours(() -> {
+            String refused = device.refuses(type);
+            if (refused != null) {
+              throw new DeviceException(refused);
+            }
+            Agreement.require(row, kernel.results(device, type), file, type);
+            GpuKernels.Timed timed = here.add(kernel.open(device, type));
+            return turns(timed::run, timed.calls());
+          }));
+      if (peer != null) {
+        boolean conv = kernel.gigaflops() > 0;
+        List<Way> ways = new ArrayList<>();
+        String dtype = type.label();
+        if (conv) {
+          String first = peer.has("graph") ? "graph" : "eager";
+          ways.add(new Way(dtype, first, "cropped", null));
+          ways.add(new Way(dtype, first, "masked", null));
+          if (type == DType.F32 && !onCpu()) {
+            ways.add(new Way("tf32", first, "cropped", null));
+          }
+          // a compiler leaves a convolution as it is
+          ways.add(new Way(dtype, first.equals("graph") ? "eager" : "graph", "cropped", null));
+        } else {
+          for (String variant : List.of("graph", "eager", "compile+graph")) {
+            ways.add(new Way(dtype, variant, null, null));
+          }
+        }
+        for (Way way : ways) {
+          if (way.variant.startsWith("compile")) {
+            row.run(2, deadline); // should compiling take too long, the others have been timed
+          }
+          add(
+              row,
+              way,
+              deadline,
+              w -> {
+                Map<String, Object> spec = new LinkedHashMap<>(kernel.spec());
+                spec.put("dtype", w.dtype);
+                Map<String, Object> more = new LinkedHashMap<>(w.options());
+                more.put("workload", "kernel");
+                more.put("spec", spec);
+                more.put("ours", file.toString());
+                return more;
+              });
+        }
+      }
+      finish(row, rounds(), deadline);
+    }
+  }
+
+  /** Prepares ours; a device that cannot is a contender without figures. */
+  private static Contender ours(java.util.concurrent.Callable<Comparison.Sample> prepare) {
+    try {
+      return new Contender("ours", true, true, prepare.call());
+    } catch (DeviceException | UnsupportedOperationException e) {
+      return Contender.missing("ours", true, "not supported: " + e.getMessage());
+    } catch (Exception e) {
+      return Contender.missing("ours", true, "failed: " + e);
+    }
+  }
+
+  /** Warms up, and times as many runs at once as take {@link #LEAST_SECONDS}. */
+  private static Comparison.Sample turns(Runnable run, int callsARun) {
+    for (int i = 0; i < 3; i++) {
+      run.run();
+    }
+    long before = System.nanoTime();
+    run.run();
+    double once = Math.max(1e-7, (System.nanoTime() - before) / 1e9);
+    int runs = (int) Math.max(1, Math.min(100_000, Math.ceil(LEAST_SECONDS / once)));
+    return () -> {
+      long from = System.nanoTime();
+      for (int i = 0; i < runs; i++) {
+        run.run();
+      }
+      return (System.nanoTime() - from) / 1e9 / runs / callsARun;
+    };
+  }
+
+  // ------------------------------------------------------------------ networks
+
+  private List<GpuNetwork> networks() {
+    ImageShape grey = options.quick ? new ImageShape(10, 9, 1) : new ImageShape(28, 28, 1);
+    ImageShape colour = options.quick ? new ImageShape(9, 10, 3) : new ImageShape(32, 32, 3);
+    Preset small = options.quick ? Preset.TINY : Preset.SMALL;
+    Map<String, String> none = Map.of();
+    Map<String, String> deep =
+        options.quick ? none : Map.of("layers", "15", "filters", "64", "headFilters", "256");
+    int batch = options.quick ? 4 : 32;
+    List<GpuNetwork> all = new ArrayList<>();
+    all.add(new GpuNetwork("gated-pixelcnn", small, grey, deep, batch));
+    all.add(new GpuNetwork("pixelcnn++", small, grey, none, batch));
+    all.add(new GpuNetwork("pixelcnn", small, grey, none, batch));
+    Preset large = options.quick ? Preset.TINY : Preset.PAPER;
+    all.add(new GpuNetwork("pixelcnn++", large, colour, none, options.quick ? 4 : 16));
+    return all;
+  }
+
+  /** Has the worker load a network, once; returns a line that says why it could not, or null. */
+  private String load(GpuNetwork network) throws IOException {
+    if (peer == null || peer.loaded.containsKey(network.name())) {
+      return null;
+    }
+    try {
+      peer.load(network.name(), network.command(work, reference));
+      return null;
+    } catch (PyTorchWorker.Refused e) {
+      return e.kind() + ": " + e.getMessage();
+    }
+  }
+
+  /**
+   * Adds theirs: each way to build the network, and then what is to be compiled, on the fastest.
+   *
+   * @param command what the worker prepares
+   */
+  private void theirs(
+      Comparison row,
+      GpuNetwork network,
+      DType type,
+      long deadline,
+      boolean builds,
+      Function<Way, Map<String, Object>> command)
+      throws IOException {
+    if (peer == null) {
+      return;
+    }
+    String refused = load(network);
+    if (refused != null) {
+      row.contenders.add(Contender.missing("theirs", false, refused));
+      return;
+    }
+    String dtype = type.label();
+    String first = peer.has("graph") ? "graph" : "eager";
+    Way plain = new Way(dtype, first, builds ? "cropped" : null, builds ? "nhwc" : null);
+    add(row, plain, deadline, command);
+    if (builds) {
+      add(row, new Way(dtype, first, "masked", "nhwc"), deadline, command);
+      add(row, new Way(dtype, first, "cropped", "nchw"), deadline, command);
+      row.run(2, deadline);
+    }
+    Way best = plain;
+    Contender fastest = row.fastest();
+    if (fastest != null) {
+      for (Way way :
+          List.of(
+              new Way(dtype, first, "masked", "nhwc"), new Way(dtype, first, "cropped", "nchw"))) {
+        best = way.label().equals(fastest.name) ? way : best;
+      }
+    }
+    if (!first.equals("eager")) {
+      add(row, best.with("eager"), deadline, command);
+    } else {
+      add(row, best.with("graph"), deadline, command);
+    }
+    if (type == DType.F32 && !onCpu()) {
+      add(row, new Way("tf32", first, plain.kernel, plain.layout), deadline, command);
+    }
+    row.run(2, deadline); // should compiling take too long, the others have been timed
+    add(row, best.with("compile+graph"), deadline, command);
+    if (builds) {
+      add(row, best.with("compile"), deadline, command);
+    }
+  }
+
+  private void training(List<GpuNetwork> networks) throws IOException {
+    List<Planned> planned = new ArrayList<>();
+    for (GpuNetwork network : networks) {
+      for (DType type : types()) {
+        planned.add(
+            new Planned(
+                new Comparison(
+                    "training", "step of " + network.batch() + ", " + network.label(type)),
+                (row, deadline) -> training(row, network, type, deadline)));
+      }
+    }
+    run(Section.TRAINING, planned);
+  }
+
+  private void training(Comparison row, GpuNetwork network, DType type, long deadline)
+      throws IOException {
+    network.describe(row.facts);
+    try (Owned here = new Owned()) {
+      row.contenders.add(
+          ours(() -> {
+            network.requireAgreement(row, device, reference, type);
+            var trainer = here.add(network.trainer(device, type));
+            return turns(trainer::step, 1);
+          }));
+      theirs(
+          row,
+          network,
+          type,
+          deadline,
+          true,
+          way -> network.prepare("train", network.batch(), way.dtype, way.options()));
+      finish(row, rounds(), deadline);
+    }
+  }
+
+  private void sampling(List<GpuNetwork> networks) throws IOException {
+    int drawn = options.quick ? 4 : DRAWN;
+    List<Planned> planned = new ArrayList<>();
+    for (GpuNetwork network : networks) {
+      for (DType type : types()) {
+        for (boolean cached : new boolean[] {true, false}) {
+          String what = (cached ? drawn + " images, " : "over " + drawn + ", ");
+          planned.add(
+              new Planned(
+                  new Comparison(cached ? "cached" : "full pass", what + network.label(type)),
+                  (row, deadline) -> sampling(row, network, type, drawn, cached, deadline)));
+        }
+      }
+    }
+    run(Section.SAMPLING, planned);
+  }
+
+  private void sampling(
+      Comparison row, GpuNetwork network, DType type, int drawn, boolean cached, long deadline)
+      throws IOException {
+    network.describe(row.facts);
+    row.facts.put("images", drawn);
+    try (Owned here = new Owned()) {
+      row.contenders.add(
+          ours(() -> {
+            network.requireAgreement(row, device, reference, type);
+            Runnable run =
+                cached
+                    ? here.add(network.sampler(device, type, drawn))
+                    : here.add(network.forward(device, type, drawn));
+            return turns(run, 1);
+          }));
+      theirs(
+          row,
+          network,
+          type,
+          deadline,
+          !cached,
+          way -> network.prepare(cached ? "sample" : "forward", drawn, way.dtype, way.options()));
+      finish(row, cached ? rounds() : Math.max(PASSES, rounds()), deadline);
+      if (!cached) {
+        row.facts.put("passesOfASampler", network.passes());
+        for (Contender contender : row.contenders) {
+          if (!contender.seconds.isEmpty()) {
+            contender.facts.put("sampleSeconds", network.passes() * contender.median());
+            contender.facts.put(
+                "sampleSecondsAre",
+                "extrapolated from " + contender.seconds.size() + " samples of a pass");
+          }
+        }
+      }
+    }
+  }
+
+  private static void deleteTree(Path tree) throws IOException {
+    Files.walkFileTree(
+        tree,
+        new SimpleFileVisitor<>() {
+          @Override
+          public FileVisitResult visitFile(Path file, BasicFileAttributes attributes)
+              throws IOException {
+            Files.delete(file);
+            return FileVisitResult.CONTINUE;
+          }
+
+          @Override
+          public FileVisitResult postVisitDirectory(Path folder, IOException failure)
+              throws IOException {
+            Files.delete(folder);
+            return FileVisitResult.CONTINUE;
+          }
+        });
+  }
+}
