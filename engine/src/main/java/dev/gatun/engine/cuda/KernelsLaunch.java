@@ -14,6 +14,7 @@ final class KernelsLaunch extends CudaLaunch {
   private record Kernel(CudaFunction function, LaunchShape shape, CudaParameters parameters) {}
 
   private final List<Kernel> kernels = new ArrayList<>();
+  private final List<String> functions;
   private final List<Buffer> owned;
 
   /**
@@ -29,6 +30,7 @@ final class KernelsLaunch extends CudaLaunch {
       List<Buffer> owned) {
     super(device, description, buffers);
     this.owned = owned;
+    this.functions = calls.stream().map(KernelCall::function).toList();
     try {
       for (KernelCall call : calls) {
         kernels.add(
@@ -41,6 +43,11 @@ final class KernelsLaunch extends CudaLaunch {
       release(true);
       throw e;
     }
+  }
+
+  /** The kernels' names, in the order of their launches. */
+  List<String> functions() {
+    return functions;
   }
 
   @Override
