@@ -49,6 +49,7 @@ final class DrawChecks {
             check(categorical, levels + " levels", s -> categorical(s, type, element, levels)));
       }
       checks.add(check(categorical, "lowest and highest", s -> ends(s, type, element)));
+      checks.add(check(categorical, "a NaN", s -> nan(s, type, element)));
       checks.add(check(categorical, "frequencies", s -> frequencies(s, type, element)));
       String mixture = "draw_mixture" + suffix;
       for (int[] size : new int[][] {{1, 1, 2}, {1, 17, 256}, {3, 1, 8}, {3, 10, 256}, {3, 40, 3}}) {
