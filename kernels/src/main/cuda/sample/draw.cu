@@ -32,9 +32,9 @@ __device__ __forceinline__ float uniform(const DrawRequest& r, int image, long l
   return uniform_of(word_of(words, (int)(index % 4)));
 }
 
-/* exp(x) for x <= 0: a polynomial gives exp(x / 64), squared six times. As the host has it. */
+/* exp(x) for x <= 0: a polynomial gives exp(x / 64), squared six times. As the host has it; a NaN stays one. */
 __device__ __forceinline__ float exp_of(float x) {
-  const float r = __fmul_rn(fmaxf(-128.0f, x), 1.0f / 64);
+  const float r = __fmul_rn(x < -128.0f ? -128.0f : x, 1.0f / 64);
   float e = __fadd_rn(__fmul_rn(r, 1.0f / 720), 1.0f / 120);
   e = __fadd_rn(__fmul_rn(e, r), 1.0f / 24);
   e = __fadd_rn(__fmul_rn(e, r), 1.0f / 6);
@@ -47,8 +47,7 @@ __device__ __forceinline__ float exp_of(float x) {
 }
 
 /* The smallest k whose cumulative probability exceeds u, in all lanes; a lane has a block of levels,
- * so there are at most 512. A
- * NaN among the logits gives the last level. */
+ * so there are at most 512. A NaN among the logits gives the last level. */
 template <class T>
 __device__ __forceinline__ int draw_level(const T* logits, int levels, float scale, float u) {
   const int lane = threadIdx.x % WARP_SIZE;
@@ -70,6 +69,7 @@ __device__ __forceinline__ int draw_level(const T* logits, int levels, float sca
   double total = 0.0;
   const int blocks = (levels + BLOCK - 1) / BLOCK;
   for (int b = 0; b < blocks; ++b) total = __dadd_rn(total, (double)__shfl_sync(FULL_WARP, sum, b));
+  if (total != total) return levels - 1;
   double left = __dmul_rn((double)u, total);
   int block = 0;
   for (; block < blocks - 1; ++block) {

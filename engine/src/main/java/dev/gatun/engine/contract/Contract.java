@@ -1,5 +1,6 @@
 package dev.gatun.engine.contract;
 
+import dev.gatun.engine.Buffer;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.Launch;
@@ -41,11 +42,10 @@ public final class Contract {
     List<double[]> values = opCase.values();
     List<Reference.Result> expected = Reference.run(opCase.op(), opCase.inputs(), values);
     List<TensorSpec> outputSpecs = opCase.op().check(opCase.inputs());
-    List<Tensor> inputs = new ArrayList<>();
-    List<Tensor> outputs = new ArrayList<>();
+    List<Buffer> buffers = new ArrayList<>();
     try {
-      opCase.inputs().forEach(spec -> inputs.add(Tensor.allocate(device, spec)));
-      outputSpecs.forEach(spec -> outputs.add(Tensor.allocate(device, spec)));
+      List<Tensor> inputs = place(device, opCase, opCase.inputs(), buffers);
+      List<Tensor> outputs = place(device, opCase, outputSpecs, buffers);
       List<Tensor> results = new ArrayList<>(outputs);
       opCase.op().mutates().forEach(i -> results.add(inputs.get(i)));
       try (Launch launch = device.record(List.of(device.prepare(opCase.op(), inputs, outputs)))) {
@@ -77,9 +77,21 @@ public final class Contract {
     } catch (RuntimeException e) {
       return new Outcome(opCase, Double.NaN, opCase + ": " + e.getMessage());
     } finally {
-      inputs.forEach(Tensor::close);
-      outputs.forEach(Tensor::close);
+      buffers.forEach(Buffer::close);
     }
+  }
+
+  /** Tensors as the case's layout wants them, each in a buffer of its own. */
+  private static List<Tensor> place(
+      Device device, OpCase opCase, List<TensorSpec> specs, List<Buffer> buffers) {
+    List<Tensor> tensors = new ArrayList<>();
+    for (TensorSpec spec : specs) {
+      long skipped = (long) opCase.layout().skipped(buffers.size()) * spec.dtype().bytes();
+      Buffer buffer = device.allocate(Math.max(1, skipped + spec.sizeBytes()));
+      buffers.add(buffer);
+      tensors.add(Tensor.view(buffer, skipped, spec));
+    }
+    return tensors;
   }
 
   private static List<byte[]> run(

@@ -6,6 +6,7 @@ import dev.gatun.engine.Op;
 import dev.gatun.engine.Shape;
 import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.contract.OpCase.Draw;
+import dev.gatun.engine.contract.OpCase.Layout;
 import dev.gatun.engine.op.Adam;
 import dev.gatun.engine.op.Add;
 import dev.gatun.engine.op.AddBias;
@@ -68,6 +69,15 @@ public final class ContractSuite {
     }
     suite.weights();
     suite.optimizer();
+    for (DType type : List.of(DType.F32, DType.BF16)) {
+      suite.tiles(type);
+      suite.zeroTiles(type);
+      suite.parts(type);
+      suite.edges(type);
+      suite.layouts(type);
+    }
+    suite.layoutsInF32();
+    suite.manyElements();
     return List.copyOf(suite.cases);
   }
 
@@ -78,6 +88,14 @@ public final class ContractSuite {
 
   private void add(Op op, List<TensorSpec> inputs, int terms, DType roundTo, Draw... draws) {
     cases.add(new OpCase(op, inputs, terms, roundTo, List.of(draws), seed++));
+  }
+
+  /** With tensors that do not begin where many elements can be read at once. */
+  private void unaligned(
+      Op op, List<TensorSpec> inputs, int terms, DType roundTo, Draw... draws) {
+    for (Layout layout : List.of(Layout.ODD, Layout.MIXED)) {
+      cases.add(new OpCase(op, inputs, terms, roundTo, List.of(draws), seed++, layout));
+    }
   }
 
   private void convolutions(DType type) {
@@ -534,5 +552,229 @@ public final class ContractSuite {
             new Draw.Uniform(0.1, 4));
       }
     }
+  }
+
+  /** So many positions and channels that a GPU's kernels take their larger tiles. */
+  private void tiles(DType type) {
+    Conv2d op = new Conv2d(Taps.rectangle(0, 0, -1, 0));
+    for (int filters : type == DType.BF16 ? new int[] {4200, 8400} : new int[] {4200}) {
+      add(
+          op,
+          List.of(
+              TensorSpec.of(type, 1, 3, 43, 24),
+              TensorSpec.of(DType.F32, 2, 24, filters),
+              TensorSpec.of(DType.F32, filters)),
+          50,
+          type,
+          STANDARD,
+          WEIGHTS,
+          STANDARD);
+    }
+    // by phases: some positions are reached by two taps in a row, some by none
+    Conv2d strided = new Conv2d(Taps.rectangle(-1, 3, -4, 2), 6, 6, null);
+    for (int channels : type == DType.BF16 ? new int[] {100, 200} : new int[] {100}) {
+      add(
+          new Conv2dBackwardData(strided, Shape.of(1, 60, 78, channels)),
+          List.of(TensorSpec.of(DType.F32, 35, channels, 16), TensorSpec.of(type, 1, 10, 13, 16)),
+          34,
+          type,
+          WEIGHTS,
+          STANDARD);
+    }
+  }
+
+  /** Weights that are zero at the first tap, in the middle, at the last, or all over. */
+  private void zeroTiles(DType type) {
+    int tap = 64 * 40;
+    for (int[] zero : new int[][] {{0, tap}, {tap, 2 * tap}, {2 * tap, 3 * tap}, {0, 3 * tap}}) {
+      Draw weights = new Draw.Zeros(WEIGHTS, zero[0], zero[1]);
+      Conv2d op = new Conv2d(Taps.rectangle(0, 0, -2, 0));
+      TensorSpec w = TensorSpec.of(DType.F32, 3, 64, 40);
+      TensorSpec x = TensorSpec.of(type, 2, 3, 12, 64);
+      add(op, List.of(x, w), 194, type, STANDARD, weights);
+      add(
+          new Conv2dBackwardData(op, x.shape()),
+          List.of(w, TensorSpec.of(type, 2, 3, 12, 40)),
+          122,
+          type,
+          weights,
+          STANDARD);
+    }
+  }
+
+  /** Weights' gradients that are summed up in many parts, of which the last is short. */
+  private void parts(DType type) {
+    int[][] sizes = {{2, 67, 65, 16, 24}, {1, 49, 61, 5, 7}, {3, 30, 31, 72, 8}};
+    for (int[] s : sizes) {
+      TensorSpec x = TensorSpec.of(type, s[0], s[1], s[2], s[3]);
+      TensorSpec dy = TensorSpec.of(type, s[0], s[1], s[2], s[4]);
+      add(
+          new Conv2dBackwardWeights(new Conv2d(Taps.rectangle(-1, 0, 0, 0)), true),
+          List.of(x, dy),
+          s[0] * s[1] * s[2] + 2,
+          type,
+          STANDARD,
+          STANDARD);
+    }
+  }
+
+  /** Values at which formulas change, overflow or cancel. */
+  private void edges(DType type) {
+    TensorSpec x = TensorSpec.of(type, 40);
+    Draw few = new Draw.Whole(-1, 2);
+    add(new ReluBackward(), List.of(x, x), 1, type, few, STANDARD);
+    add(new EluBackward(), List.of(x, x), 2, type, few, STANDARD);
+    add(new ConcatElu(), List.of(TensorSpec.of(type, 3, 1, 16)), 24, type, few);
+    TensorSpec targets = TensorSpec.of(DType.U8, 9);
+    for (int mean : new int[] {-300, 300}) {
+      add(
+          new SoftmaxCrossEntropy(null),
+          List.of(TensorSpec.of(type, 9, 100), targets),
+          116,
+          type,
+          new Draw.Normal(mean, 4),
+          new Draw.Whole(0, 100));
+    }
+    if (type == DType.F32) {
+      // the mean is far larger than the deviation from it
+      add(
+          new GroupNorm(2, 1e-5f),
+          List.of(
+              TensorSpec.of(type, 1, 5, 5, 8), TensorSpec.of(type, 8), TensorSpec.of(type, 8)),
+          116,
+          type,
+          new Draw.Normal(1000, 0.1),
+          STANDARD,
+          STANDARD);
+    }
+    // more components than a warp has lanes
+    for (int colours : new int[] {1, 3}) {
+      int channels = (colours == 3 ? 10 : 3) * 40;
+      TensorSpec parameters = TensorSpec.of(DType.F32, 1, 3, 5, channels);
+      TensorSpec images = TensorSpec.of(DType.U8, 1, 3, 5, colours);
+      Draw draw = new Draw.Normal(-0.5, 1);
+      Draw values = new Draw.Whole(0, 256);
+      if (type == DType.F32) {
+        add(
+            new LogisticMixture(40, 256, null),
+            List.of(parameters, images),
+            72,
+            DType.F32,
+            draw,
+            values);
+      }
+      add(
+          new LogisticMixtureBackward(40, 256, type),
+          List.of(parameters, images, TensorSpec.of(DType.F32, 1)),
+          72,
+          DType.F32,
+          draw,
+          values,
+          STANDARD);
+    }
+  }
+
+  private void layouts(DType type) {
+    Draw wide = new Draw.Normal(0, 4);
+    for (int n : new int[] {7, 1000}) {
+      TensorSpec x = TensorSpec.of(type, n);
+      TensorSpec step = TensorSpec.of(DType.F64, 1);
+      unaligned(new Relu(), List.of(x), 1, type, STANDARD);
+      unaligned(new ReluBackward(), List.of(x, x), 1, type, STANDARD, STANDARD);
+      unaligned(new Elu(), List.of(x), 24, type, wide);
+      unaligned(new EluBackward(), List.of(x, x), 2, type, new Draw.Uniform(-1, 2), STANDARD);
+      unaligned(new Add(), List.of(x, x), 1, type, STANDARD, STANDARD);
+      unaligned(new Fill(x, 0.25f), List.of(), 1, type);
+      unaligned(
+          new Dropout(0.5, 3, 0), List.of(x, step), 2, type, STANDARD, new Draw.Whole(0, 99));
+    }
+    for (int channels : new int[] {16, 17}) {
+      TensorSpec x = TensorSpec.of(type, 2, 3, 5, channels);
+      TensorSpec two = TensorSpec.of(type, 2, 3, 5, 2 * channels);
+      unaligned(new ConcatElu(), List.of(x), 24, type, wide);
+      unaligned(new ConcatEluBackward(), List.of(x, two), 24, type, wide, STANDARD);
+      Gate gate = new Gate(Gate.Kind.TANH, 1);
+      unaligned(gate, List.of(two, x), 24, type, STANDARD, STANDARD);
+      unaligned(new GateBackward(Gate.Kind.TANH, 1), List.of(two, x), 24, type, STANDARD, STANDARD);
+      unaligned(new Shift(1, -2), List.of(x), 1, type, STANDARD);
+      unaligned(
+          new AddBias(),
+          List.of(x, TensorSpec.of(DType.F32, 3, channels), TensorSpec.of(DType.U8, 2)),
+          1,
+          DType.F32,
+          STANDARD,
+          STANDARD,
+          new Draw.Whole(0, 3));
+      unaligned(new AddBiasBackward(1), List.of(x), 32, DType.F32, STANDARD);
+      unaligned(
+          new SoftmaxCrossEntropy(null),
+          List.of(TensorSpec.of(type, 9, channels), TensorSpec.of(DType.U8, 9)),
+          channels + 16,
+          type,
+          wide,
+          new Draw.Whole(0, channels));
+      for (DType gradient : List.of(DType.F32, DType.BF16)) {
+        unaligned(
+            new SoftmaxCrossEntropyBackward(gradient),
+            List.of(
+                TensorSpec.of(type, 9, channels),
+                TensorSpec.of(DType.U8, 9),
+                TensorSpec.of(DType.F32, 9),
+                TensorSpec.of(DType.F32, 1)),
+            16,
+            DType.F32,
+            wide,
+            new Draw.Whole(0, channels),
+            new Draw.Uniform(4, 9),
+            STANDARD);
+      }
+    }
+    unalignedConvolutions(type);
+  }
+
+  private void unalignedConvolutions(DType type) {
+    Conv2d op = new Conv2d(Taps.square(3));
+    TensorSpec x = TensorSpec.of(type, 2, 6, 7, 16);
+    TensorSpec w = TensorSpec.of(DType.F32, 9, 16, 24);
+    TensorSpec bias = TensorSpec.of(DType.F32, 24);
+    TensorSpec y = TensorSpec.of(type, 2, 6, 7, 24);
+    unaligned(
+        op, List.of(x, w, bias, y), 147, type, STANDARD, WEIGHTS, STANDARD, STANDARD);
+    unaligned(
+        new Conv2dBackwardData(op, x.shape()),
+        List.of(w, y, x),
+        219,
+        type,
+        WEIGHTS,
+        STANDARD,
+        STANDARD);
+    unaligned(
+        new Conv2dBackwardWeights(op, true), List.of(x, y), 86, type, STANDARD, STANDARD);
+  }
+
+  private void layoutsInF32() {
+    TensorSpec scalar = TensorSpec.of(DType.F64, 1);
+    for (int n : new int[] {7, 9000}) {
+      TensorSpec x = TensorSpec.of(DType.F32, n);
+      unaligned(new SquaredNorm(), List.of(x), 1, DType.F32, STANDARD);
+      unaligned(
+          new Adam(1e-3, 0.9, 0.999, 1e-8, 100, 0.9999, 0.5, 0.999),
+          List.of(x, x, x, x, scalar, x, scalar),
+          24,
+          DType.F32,
+          STANDARD,
+          WEIGHTS,
+          new Draw.Uniform(0.01, 1),
+          STANDARD,
+          new Draw.Whole(0, 200),
+          STANDARD,
+          new Draw.Uniform(0.1, 4));
+    }
+  }
+
+  /** More parts of a sum than a block has threads. */
+  private void manyElements() {
+    TensorSpec x = TensorSpec.of(DType.F32, 1_100_000);
+    add(new SquaredNorm(), List.of(x), 1, DType.F32, STANDARD);
   }
 }

@@ -14,6 +14,7 @@ final class KernelsLaunch extends CudaLaunch {
   private record Kernel(CudaFunction function, LaunchShape shape, CudaParameters parameters) {}
 
   private final List<Kernel> kernels = new ArrayList<>();
+  private final List<String> functions;
   private final List<Buffer> owned;
   private final CudaDevice device;
   private final CudaStream own;
@@ -33,6 +34,7 @@ final class KernelsLaunch extends CudaLaunch {
     this.device = device;
     this.own = device.onStream();
     this.owned = owned;
+    this.functions = calls.stream().map(KernelCall::function).toList();
     try {
       for (KernelCall call : calls) {
         kernels.add(
@@ -45,6 +47,11 @@ final class KernelsLaunch extends CudaLaunch {
       release(true);
       throw e;
     }
+  }
+
+  /** The kernels' names, in the order of their launches. */
+  List<String> functions() {
+    return functions;
   }
 
   @Override

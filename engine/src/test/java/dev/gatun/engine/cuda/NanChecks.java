@@ -1,0 +1,183 @@
+package dev.gatun.engine.cuda;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import dev.gatun.engine.DType;
+import dev.gatun.engine.Op;
+import dev.gatun.engine.Tensor;
+import dev.gatun.engine.TensorSpec;
+import dev.gatun.engine.op.AddBias;
+import dev.gatun.engine.op.Conv2d;
+import dev.gatun.engine.op.Dropout;
+import dev.gatun.engine.op.LogisticMixture;
+import dev.gatun.engine.op.LogisticMixtureBackward;
+import dev.gatun.engine.op.Relu;
+import dev.gatun.engine.op.SoftmaxCrossEntropy;
+import dev.gatun.engine.op.SoftmaxCrossEntropyBackward;
+import dev.gatun.engine.op.Taps;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+
+/** What kernels can say only by a NaN: labels and pixels out of range, and NaNs that they are given. */
+final class NanChecks {
+  private NanChecks() {}
+
+  static List<KernelCheck> all() {
+    List<KernelCheck> checks = new ArrayList<>();
+    for (DType type : List.of(DType.F32, DType.BF16)) {
+      String suffix = type == DType.F32 ? "_f32" : "_bf16";
+      double nan = Double.NaN;
+      checks.add(
+          check("relu" + suffix, new Relu(), "0100", spec(type, 4), new double[] {1, nan, -1, 2}));
+      checks.add(
+          check(
+              "add_bias" + suffix,
+              new AddBias(),
+              "00111100",
+              spec(type, 4, 1, 1, 2),
+              new double[8],
+              TensorSpec.of(DType.F32, 3, 2),
+              new double[] {1, 2, 3, 4, 5, 6},
+              TensorSpec.of(DType.U8, 4),
+              new double[] {2, 3, 255, 0}));
+      for (double step : new double[] {-1, 0.5, 4e9, nan}) {
+        checks.add(
+            check(
+                "dropout" + suffix,
+                new Dropout(0.5, 3, 0),
+                "111",
+                spec(type, 3),
+                new double[] {1, 2, 3},
+                TensorSpec.of(DType.F64, 1),
+                new double[] {step}));
+      }
+      // the mean of the losses is one, too
+      checks.add(
+          check(
+              "softmax_cross_entropy" + suffix,
+              new SoftmaxCrossEntropy(null),
+              "1" + "0110" + "0000",
+              spec(type, 4, 5),
+              new double[20],
+              TensorSpec.of(DType.U8, 4),
+              new double[] {4, 5, 255, 0}));
+      for (DType gradient : List.of(DType.F32, DType.BF16)) {
+        checks.add(
+            check(
+                "softmax_cross_entropy_backward"
+                    + suffix
+                    + (gradient == DType.F32 ? "_f32" : "_bf16"),
+                new SoftmaxCrossEntropyBackward(gradient),
+                "0000011111",
+                spec(type, 2, 5),
+                new double[10],
+                TensorSpec.of(DType.U8, 2),
+                new double[] {4, 5},
+                TensorSpec.of(DType.F32, 2),
+                new double[] {1.6, 1.6},
+                TensorSpec.of(DType.F32, 1),
+                new double[] {1}));
+      }
+      for (int colours : new int[] {1, 3}) {
+        mixture(type, colours, checks);
+      }
+      weights(type, checks);
+    }
+    return checks;
+  }
+
+  private static void mixture(DType type, int colours, List<KernelCheck> checks) {
+    int channels = (colours == 3 ? 10 : 3) * 2;
+    TensorSpec parameters = TensorSpec.of(DType.F32, 1, 1, 2, channels);
+    TensorSpec images = TensorSpec.of(DType.U8, 1, 1, 2, colours);
+    double[] values = new double[2 * channels];
+    double[] pixels = new double[2 * colours];
+    Arrays.fill(pixels, 7);
+    pixels[2 * colours - 1] = 8; // there are levels 0 to 7
+    if (type == DType.F32) {
+      checks.add(
+          check(
+              "logistic_mixture_" + colours + "_f32",
+              new LogisticMixture(2, 8, null),
+              "1" + "01",
+              parameters,
+              values,
+              images,
+              pixels));
+    }
+    checks.add(
+        check(
+            "logistic_mixture_backward_" + colours + (type == DType.F32 ? "_f32" : "_bf16"),
+            new LogisticMixtureBackward(2, 8, type),
+            "0".repeat(channels) + "1".repeat(channels),
+            parameters,
+            values,
+            images,
+            pixels,
+            TensorSpec.of(DType.F32, 1),
+            new double[] {1}));
+  }
+
+  /** Weights that are nothing but zeros and a NaN are no tile to be skipped. */
+  private static void weights(DType type, List<KernelCheck> checks) {
+    double[] weights = new double[64];
+    weights[8 * 3 + 5] = Double.NaN;
+    checks.add(
+        check(
+            "conv_pack_" + (type == DType.F32 ? "f32" : "bf16") + "_32",
+            new Conv2d(Taps.point()),
+            "00000100".repeat(2),
+            spec(type, 1, 1, 2, 8),
+            new double[16],
+            TensorSpec.of(DType.F32, 1, 8, 8),
+            weights));
+  }
+
+  private static TensorSpec spec(DType type, int... dims) {
+    return TensorSpec.of(type, dims);
+  }
+
+  /**
+   * A check of which of an op's results are NaN.
+   *
+   * @param nans a 1 for each, over all outputs
+   * @param inputs specs and values in turn
+   */
+  private static KernelCheck check(String kernel, Op op, String nans, Object... inputs) {
+    List<TensorSpec> specs = new ArrayList<>();
+    List<double[]> values = new ArrayList<>();
+    for (int i = 0; i < inputs.length; i += 2) {
+      specs.add((TensorSpec) inputs[i]);
+      values.add((double[]) inputs[i + 1]);
+    }
+    Set<String> kernels = new HashSet<>(List.of(kernel));
+    String name = "NaN of " + kernel + " " + Arrays.toString(values.getLast());
+    return new KernelCheck(
+        name,
+        kernels,
+        1,
+        device -> {
+          try (CheckScope scope = new CheckScope(device)) {
+            List<Tensor> in = new ArrayList<>();
+            List<Tensor> out = new ArrayList<>();
+            for (int i = 0; i < specs.size(); i++) {
+              in.add(scope.tensor(specs.get(i)).writeDoubles(values.get(i)));
+            }
+            op.check(specs).forEach(spec -> out.add(scope.tensor(spec)));
+            try (CudaLaunch launch = (CudaLaunch) device.prepare(op, in, out)) {
+              launch.run();
+              StringBuilder found = new StringBuilder();
+              for (Tensor tensor : out) {
+                for (double v : tensor.toDoubles()) {
+                  found.append(Double.isNaN(v) ? 1 : 0);
+                }
+              }
+              assertEquals(nans, found.toString(), name);
+            }
+          }
+        });
+  }
+}
