@@ -23,6 +23,11 @@ final class CheckScope implements AutoCloseable {
     this.device = device;
   }
 
+  /** Where kernels say what is wrong with their data. */
+  long refusal() {
+    return device.refusal();
+  }
+
   /** A zeroed tensor. */
   Tensor tensor(TensorSpec spec) {
     Tensor tensor = owned.add(Tensor.allocate(device, spec));

@@ -218,6 +218,7 @@ final class WindowChecks {
                 table.address(),
                 labelled ? labels.address() : 0,
                 y.address(),
+                s.refusal(),
                 3,
                 channels,
                 w));
