@@ -10,6 +10,8 @@ import dev.gatun.engine.Devices;
 import dev.gatun.engine.Launch;
 import dev.gatun.engine.Owned;
 import dev.gatun.engine.Tensor;
+import dev.gatun.engine.cuda.CudaCeilings;
+import dev.gatun.engine.cuda.CudaDevice;
 import dev.gatun.engine.op.Add;
 import dev.gatun.models.Model.ImageShape;
 import dev.gatun.models.Models.Preset;
@@ -370,14 +372,22 @@ final class GpuBench {
     console.say("ceilings " + all);
   }
 
-  /**
-   * Launches of ours with hardly any work in them.
-   *
-   * <p>Grid and cluster synchronization, bare launches and bare graph nodes of ours belong here:
-   * they need kernels that do nothing else.
-   */
+  /** Copies, launches, graph nodes and barriers of ours; on a CPU launches with hardly any work. */
   private Map<String, Object> ourCeilings() {
     Map<String, Object> all = new LinkedHashMap<>();
+    try {
+      if (device instanceof CudaDevice cuda) {
+        all.putAll(CudaCeilings.measure(cuda, device.name().equals("emulated") ? 1e-3 : 1));
+      } else {
+        launches(all);
+      }
+    } catch (DeviceException | IllegalStateException e) {
+      all.put("problem", e.getMessage());
+    }
+    return all;
+  }
+
+  private void launches(Map<String, Object> all) {
     int nodes = 200;
     try (Owned here = new Owned()) {
       Tensor a = here.add(Tensor.allocate(device, DType.F32, 64));
@@ -389,15 +399,9 @@ final class GpuBench {
         chain.add(device.launch(new Add(), List.of(a, b), List.of(c)));
       }
       Launch many = here.add(device.record(chain));
-      Launch single =
-          here.add(device.record(List.of(device.launch(new Add(), List.of(a, b), List.of(c)))));
       all.put("launchMicros", 1e6 * best(one, 2000));
-      all.put("recordedLaunchMicros", 1e6 * best(single, 200));
       all.put("recordedNodeMicros", 1e6 * best(many, 20) / nodes);
-    } catch (DeviceException e) {
-      all.put("problem", e.getMessage());
     }
-    return all;
   }
 
   /** Seconds a run, of the fastest of several tries. */

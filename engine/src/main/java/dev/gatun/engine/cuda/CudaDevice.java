@@ -93,6 +93,7 @@ public final class CudaDevice extends Device {
   private final CudaKernels images;
   private final Map<String, CudaModule> modules = new HashMap<>();
   private final int multiprocessors;
+  private final int capability;
   private final Set<Long> allocations = new LinkedHashSet<>();
   private CudaStream onStream;
   private Cudnn cudnn;
@@ -123,7 +124,9 @@ public final class CudaDevice extends Device {
     this.description = description;
     this.images = images;
     this.convolution = convolution;
-    this.multiprocessors = library.device(ordinal).multiprocessors();
+    CudaLibrary.Properties properties = library.device(ordinal);
+    multiprocessors = properties.multiprocessors();
+    capability = properties.major();
     limitBytes = limit();
     // closed in the opposite order where a later one fails
     Owned opened = new Owned();
@@ -512,6 +515,15 @@ public final class CudaDevice extends Device {
 
   int multiprocessors() {
     return multiprocessors;
+  }
+
+  /** The major compute capability. */
+  int capability() {
+    return capability;
+  }
+
+  CudaStream stream() {
+    return stream;
   }
 
   /**

@@ -2,6 +2,7 @@ package dev.gatun.engine.cuda;
 
 import dev.gatun.engine.Buffer;
 import dev.gatun.ffi.CudaFunction;
+import dev.gatun.ffi.CudaLaunchConfig;
 import dev.gatun.ffi.CudaParameters;
 import dev.gatun.ffi.CudaStream;
 import dev.gatun.kernels.KernelCall;
@@ -11,7 +12,12 @@ import java.util.List;
 
 /** An op as the kernels that compute it, one after another. */
 final class KernelsLaunch extends CudaLaunch {
-  private record Kernel(CudaFunction function, LaunchShape shape, CudaParameters parameters) {}
+  /** A config only where blocks are to know of each other. */
+  private record Kernel(
+      CudaFunction function,
+      LaunchShape shape,
+      CudaParameters parameters,
+      CudaLaunchConfig config) {}
 
   private final List<Kernel> kernels = new ArrayList<>();
   private final List<String> functions;
@@ -37,11 +43,10 @@ final class KernelsLaunch extends CudaLaunch {
     this.functions = calls.stream().map(KernelCall::function).toList();
     try {
       for (KernelCall call : calls) {
+        CudaFunction function = device.function(call.module(), call.function());
+        CudaLaunchConfig config = config(device, call);
         kernels.add(
-            new Kernel(
-                device.function(call.module(), call.function()),
-                call.shape(),
-                new CudaParameters(call.arguments())));
+            new Kernel(function, call.shape(), new CudaParameters(call.arguments()), config));
       }
     } catch (RuntimeException | Error e) {
       release(true);
@@ -54,6 +59,28 @@ final class KernelsLaunch extends CudaLaunch {
     return functions;
   }
 
+  private CudaLaunchConfig config(CudaDevice device, KernelCall call) {
+    boolean together = call.blocks() == KernelCall.Blocks.COOPERATIVE;
+    if (!together && call.cluster() == 1) {
+      return null;
+    }
+    LaunchShape shape = call.shape();
+    CudaLaunchConfig config =
+        new CudaLaunchConfig(
+            own == null ? device.stream() : own,
+            shape.gridX(),
+            shape.gridY(),
+            shape.gridZ(),
+            shape.blockX(),
+            shape.blockY(),
+            shape.blockZ(),
+            shape.sharedBytes());
+    if (together) {
+      config.cooperative();
+    }
+    return call.cluster() == 1 ? config : config.cluster(call.cluster(), 1, 1);
+  }
+
   @Override
   CudaStream stream() {
     return own;
@@ -63,23 +90,32 @@ final class KernelsLaunch extends CudaLaunch {
   void enqueue(CudaStream stream) {
     for (Kernel kernel : kernels) {
       LaunchShape shape = kernel.shape;
-      kernel.function.launch(
-          stream,
-          shape.gridX(),
-          shape.gridY(),
-          shape.gridZ(),
-          shape.blockX(),
-          shape.blockY(),
-          shape.blockZ(),
-          shape.sharedBytes(),
-          kernel.parameters);
+      if (kernel.config != null) {
+        kernel.function.launchEx(kernel.config, kernel.parameters);
+      } else {
+        kernel.function.launch(
+            stream,
+            shape.gridX(),
+            shape.gridY(),
+            shape.gridZ(),
+            shape.blockX(),
+            shape.blockY(),
+            shape.blockZ(),
+            shape.sharedBytes(),
+            kernel.parameters);
+      }
       device.check(this, kernel.function.name());
     }
   }
 
   @Override
   void release(boolean usable) {
-    kernels.forEach(kernel -> kernel.parameters.close());
+    for (Kernel kernel : kernels) {
+      kernel.parameters.close();
+      if (kernel.config != null) {
+        kernel.config.close();
+      }
+    }
     owned.forEach(Buffer::close);
   }
 }
