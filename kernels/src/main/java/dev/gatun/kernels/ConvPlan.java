@@ -107,8 +107,7 @@ public final class ConvPlan {
     this.images = images;
     this.source = source;
     this.target = target;
-    steps =
-        backward ? new int[] {1, 1, strideH, strideW} : new int[] {strideH, strideW, 1, 1};
+    steps = backward ? new int[] {1, 1, strideH, strideW} : new int[] {strideH, strideW, 1, 1};
     phases = steps[2] * steps[3];
     chunks = aligned && source.channels % type.chunk() == 0;
     List<int[]> chosen = new ArrayList<>();
@@ -175,9 +174,9 @@ public final class ConvPlan {
       return Tile.SMALL;
     }
     for (Tile t : Tile.values()) {
-      long count =
-          Math.ceilDiv(rows, t.rows) * Math.ceilDiv(target.channels, t.columns) * phases;
-      boolean used = Math.ceilDiv(target.channels, t.columns) * t.columns * 3 <= target.channels * 4;
+      long count = Math.ceilDiv(rows, t.rows) * Math.ceilDiv(target.channels, t.columns) * phases;
+      boolean used =
+          Math.ceilDiv(target.channels, t.columns) * t.columns * 3 <= target.channels * 4;
       if ((type == Element.BF16 || t != Tile.LARGE) && used && count >= multiprocessors) {
         return t;
       }
@@ -361,8 +360,7 @@ public final class ConvPlan {
    * @param aligned whether dy, too, starts at a multiple of 16 bytes
    * @param parts {@link Split#bytes} of f32, written
    */
-  public KernelCall weights(
-      long x, long dy, long table, long parts, Split split, boolean aligned) {
+  public KernelCall weights(long x, long dy, long table, long parts, Split split, boolean aligned) {
     boolean wide = chunks && aligned && target.channels % type.chunk() == 0;
     return new KernelCall(
         "conv_weights",
@@ -387,14 +385,12 @@ public final class ConvPlan {
   }
 
   /** dw [T,C,K] f32 = the sum of the parts; rowsOfTaps [T] i32 on the device. */
-  public KernelCall weightsFinish(
-      long parts, long rowsOfTaps, long dw, Split split, int count) {
+  public KernelCall weightsFinish(long parts, long rowsOfTaps, long dw, Split split, int count) {
     long elements = (long) count * source.channels * target.channels;
     return new KernelCall(
         "conv_weights",
         "conv_weights_finish",
-        LaunchShape.linear(
-            Math.toIntExact(Math.ceilDiv(elements, FINISH_THREADS)), FINISH_THREADS),
+        LaunchShape.linear(Math.toIntExact(Math.ceilDiv(elements, FINISH_THREADS)), FINISH_THREADS),
         new Arguments()
             .pointer(parts)
             .pointer(rowsOfTaps)

@@ -128,9 +128,6 @@ public final class DrawKernels {
   /** time [1] i32 += 1. */
   public static KernelCall advance(long time) {
     return new KernelCall(
-        MODULE,
-        "advance_time",
-        LaunchShape.linear(1, 1),
-        new Arguments().pointer(time).toList());
+        MODULE, "advance_time", LaunchShape.linear(1, 1), new Arguments().pointer(time).toList());
   }
 }

@@ -109,8 +109,7 @@ public final class ElementwiseKernels {
   }
 
   /** y = a + b, each [rows,D]. */
-  public static KernelCall add(
-      Element type, long a, long b, long y, int channels, Window window) {
+  public static KernelCall add(Element type, long a, long b, long y, int channels, Window window) {
     return rows(
         ARITHMETIC,
         "add",
@@ -134,12 +133,7 @@ public final class ElementwiseKernels {
   public static KernelCall normalizePixels(
       Element type, long x, long y, int colours, int levels, Window window) {
     Arguments arguments =
-        new Arguments()
-            .pointer(x)
-            .pointer(y)
-            .int32(colours)
-            .int32(levels)
-            .struct(window.members());
+        new Arguments().pointer(x).pointer(y).int32(colours).int32(levels).struct(window.members());
     long items = (long) window.rows() * (colours + 1);
     return call(ARITHMETIC, "normalize_pixels", type, items, arguments);
   }
@@ -251,9 +245,6 @@ public final class ElementwiseKernels {
       String module, String op, Element type, long threads, Arguments arguments) {
     int blocks = Math.toIntExact(Math.max(1, Math.ceilDiv(threads, THREADS)));
     return new KernelCall(
-        module,
-        op + "_" + type.suffix(),
-        LaunchShape.linear(blocks, THREADS),
-        arguments.toList());
+        module, op + "_" + type.suffix(), LaunchShape.linear(blocks, THREADS), arguments.toList());
   }
 }

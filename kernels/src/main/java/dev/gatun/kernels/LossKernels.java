@@ -13,7 +13,14 @@ public final class LossKernels {
 
   /** logits [M,K]; targets [M] u8; nats, logSumExp [M] f32, written. */
   public static KernelCall crossEntropy(
-      Element type, long logits, long targets, long nats, long logSumExp, long refusal, int rows, int classes) {
+      Element type,
+      long logits,
+      long targets,
+      long nats,
+      long logSumExp,
+      long refusal,
+      int rows,
+      int classes) {
     return new KernelCall(
         "cross_entropy",
         "softmax_cross_entropy_" + type.suffix(),
@@ -59,7 +66,14 @@ public final class LossKernels {
 
   /** parameters [rows,P] f32; images [rows,C] u8; nats [rows] f32, written. */
   public static KernelCall mixture(
-      long parameters, long images, long nats, long refusal, int rows, int colours, int mixtures, int levels) {
+      long parameters,
+      long images,
+      long nats,
+      long refusal,
+      int rows,
+      int colours,
+      int mixtures,
+      int levels) {
     return new KernelCall(
         "logistic_mixture",
         "logistic_mixture_" + colours + "_f32",

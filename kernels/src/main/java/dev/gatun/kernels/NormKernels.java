@@ -118,15 +118,7 @@ public final class NormKernels {
 
   /** v, dw, dv [T,C,K] f32; g, dg along the axis. */
   public static KernelCall weightNormBackward(
-      long v,
-      long g,
-      long dw,
-      long dv,
-      long dg,
-      int taps,
-      int channels,
-      int filters,
-      int axis) {
+      long v, long g, long dw, long dv, long dg, int taps, int channels, int filters, int axis) {
     return new KernelCall(
         WEIGHT,
         "weight_norm_backward_" + name(axis) + "_f32",

@@ -25,13 +25,7 @@ public final class SumKernels {
         MODULE,
         "column_sums_" + type.suffix(),
         new LaunchShape(
-            Math.multiplyExact(images, each),
-            Math.ceilDiv(channels, COLUMNS),
-            1,
-            THREADS,
-            1,
-            1,
-            0),
+            Math.multiplyExact(images, each), Math.ceilDiv(channels, COLUMNS), 1, THREADS, 1, 1, 0),
         new Arguments()
             .pointer(x)
             .pointer(parts)

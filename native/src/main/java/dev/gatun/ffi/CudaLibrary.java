@@ -135,7 +135,8 @@ public final class CudaLibrary {
     long[] bytes = new long[1];
     CudaException.check(
         "cuDeviceGetName", () -> JCudaDriver.cuDeviceGetName(name, name.length, device));
-    // the attributes CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR, and MULTIPROCESSOR_COUNT
+    // the attributes CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR, and
+    // MULTIPROCESSOR_COUNT
     CudaException.check(
         "cuDeviceGetAttribute", () -> JCudaDriver.cuDeviceGetAttribute(major, 75, device));
     CudaException.check(

@@ -7,7 +7,8 @@ import java.util.List;
 
 /** A kernel's arguments, laid out once and used at every launch. */
 public final class CudaParameters implements AutoCloseable {
-  // as far as numbers and structs of them can want to be aligned; tensor maps are larger, and further
+  // as far as numbers and structs of them can want to be aligned; tensor maps are larger, and
+  // further
   private static final long ALIGNMENT = 16;
 
   private final Arena arena = Arena.ofShared();

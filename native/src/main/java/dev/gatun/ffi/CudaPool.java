@@ -51,11 +51,9 @@ public final class CudaPool implements AutoCloseable {
     }
     CUmemPoolProps properties = new CUmemPoolProps();
     properties.allocType = CUmemAllocationType.CU_MEM_ALLOCATION_TYPE_PINNED;
-    properties.location =
-        new CUmemLocation(CUmemLocationType.CU_MEM_LOCATION_TYPE_DEVICE, ordinal);
+    properties.location = new CUmemLocation(CUmemLocationType.CU_MEM_LOCATION_TYPE_DEVICE, ordinal);
     Handle handle = new Handle();
-    CudaException.check(
-        "cuMemPoolCreate", () -> JCudaDriver.cuMemPoolCreate(handle, properties));
+    CudaException.check("cuMemPoolCreate", () -> JCudaDriver.cuMemPoolCreate(handle, properties));
     CudaPool pool = new CudaPool(handle);
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment all = arena.allocateFrom(ValueLayout.JAVA_LONG, -1L);
@@ -84,8 +82,7 @@ public final class CudaPool implements AutoCloseable {
     } else {
       CudaException.check(
           "cuMemAllocFromPoolAsync",
-          () ->
-              JCudaDriver.cuMemAllocFromPoolAsync(address, sizeBytes, handle, stream.handle()));
+          () -> JCudaDriver.cuMemAllocFromPoolAsync(address, sizeBytes, handle, stream.handle()));
     }
     return address.value();
   }
@@ -105,8 +102,7 @@ public final class CudaPool implements AutoCloseable {
   /** Gives what is not in use back to the GPU, but for {@code keepBytes}. */
   public void trim(long keepBytes) {
     if (handle != null) {
-      CudaException.check(
-          "cuMemPoolTrimTo", () -> JCudaDriver.cuMemPoolTrimTo(handle, keepBytes));
+      CudaException.check("cuMemPoolTrimTo", () -> JCudaDriver.cuMemPoolTrimTo(handle, keepBytes));
     }
   }
 

@@ -46,8 +46,7 @@ public final class CudaStaging implements AutoCloseable {
 
   private void given() {
     CUevent event = read[next];
-    CudaException.check(
-        "cuEventRecord", () -> JCudaDriver.cuEventRecord(event, stream.handle()));
+    CudaException.check("cuEventRecord", () -> JCudaDriver.cuEventRecord(event, stream.handle()));
     next = (next + 1) % PARTS;
   }
 

@@ -10,8 +10,7 @@ import java.util.NoSuchElementException;
 
 /**
  * How the tensor memory accelerator of a GPU of compute capability 9.0 or newer walks through a
- * tensor: 128 bytes, handed to a kernel by value as {@link #argument}. It has not met a GPU
- * yet.
+ * tensor: 128 bytes, handed to a kernel by value as {@link #argument}. It has not met a GPU yet.
  */
 public final class CudaTensorMap {
   /** What an element is. */

@@ -116,7 +116,8 @@ class CudaContextTest {
 
   @Test
   void noRoomIsToldApart() {
-    CudaException e = assertThrows(CudaException.class, () -> pool.allocate(Long.MAX_VALUE / 2, stream));
+    CudaException e =
+        assertThrows(CudaException.class, () -> pool.allocate(Long.MAX_VALUE / 2, stream));
     assertTrue(e.isOutOfMemory(), e.getMessage());
     assertFalse(e.isFatal());
     assertEquals("cuMemAllocFromPoolAsync", e.call());

@@ -9,9 +9,9 @@ import dev.gatun.ffi.cuda.CUlaunchAttributeValue_union;
 import dev.gatun.ffi.cuda.CUlaunchAttribute_st;
 import dev.gatun.ffi.cuda.CUlaunchConfig_st;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -46,7 +46,8 @@ class CudaLaunchTest {
     try (CudaLaunchConfig config = config(8)) {
       MemorySegment s = config.segment().reinterpret(CUlaunchConfig_st.sizeof());
       int[] numbers = s.asSlice(0, 28).toArray(ValueLayout.JAVA_INT);
-      assertEquals(List.of(8, 2, 3, 32, 4, 5, 640), java.util.Arrays.stream(numbers).boxed().toList());
+      assertEquals(
+          List.of(8, 2, 3, 32, 4, 5, 640), java.util.Arrays.stream(numbers).boxed().toList());
       assertEquals(0x77, s.get(ValueLayout.JAVA_LONG, 32));
       assertEquals(0, s.get(ValueLayout.JAVA_INT, 48));
 
@@ -113,15 +114,15 @@ class CudaLaunchTest {
       function.launch(stream, 1, 1, 1, 1, 1, 1, 0, parameters);
       function.launchEx(plain, parameters);
       function.launchEx(cooperative.cooperative(), parameters);
-      function.launchEx(
-          all.cluster(1, 1, 1).programmaticStreamSerialization(), parameters);
+      function.launchEx(all.cluster(1, 1, 1).programmaticStreamSerialization(), parameters);
       int[] result = new int[1];
       staging.download(x, MemorySegment.ofArray(result));
       // 10 blocks, and the blocks' numbers: 0 + (0 + 1 + 2 + 3) + (0 + 1) + (0 + 1 + 2)
       assertEquals(10 * 100 + 10, result[0]);
       CudaException e =
           assertThrows(CudaException.class, () -> function.launchEx(empty, parameters));
-      assertTrue(e.getMessage().startsWith("cuLaunchKernelEx add_block: CUDA_ERROR_"), e.getMessage());
+      assertTrue(
+          e.getMessage().startsWith("cuLaunchKernelEx add_block: CUDA_ERROR_"), e.getMessage());
       parameters.close();
       pool.free(x, stream);
       stream.synchronize();

@@ -91,8 +91,7 @@ public final class ContractSuite {
   }
 
   /** With tensors that do not begin where many elements can be read at once. */
-  private void unaligned(
-      Op op, List<TensorSpec> inputs, int terms, DType roundTo, Draw... draws) {
+  private void unaligned(Op op, List<TensorSpec> inputs, int terms, DType roundTo, Draw... draws) {
     for (Layout layout : List.of(Layout.ODD, Layout.MIXED)) {
       cases.add(new OpCase(op, inputs, terms, roundTo, List.of(draws), seed++, layout));
     }
@@ -639,8 +638,7 @@ public final class ContractSuite {
       // the mean is far larger than the deviation from it
       add(
           new GroupNorm(2, 1e-5f),
-          List.of(
-              TensorSpec.of(type, 1, 5, 5, 8), TensorSpec.of(type, 8), TensorSpec.of(type, 8)),
+          List.of(TensorSpec.of(type, 1, 5, 5, 8), TensorSpec.of(type, 8), TensorSpec.of(type, 8)),
           116,
           type,
           new Draw.Normal(1000, 0.1),
@@ -685,8 +683,7 @@ public final class ContractSuite {
       unaligned(new EluBackward(), List.of(x, x), 2, type, new Draw.Uniform(-1, 2), STANDARD);
       unaligned(new Add(), List.of(x, x), 1, type, STANDARD, STANDARD);
       unaligned(new Fill(x, 0.25f), List.of(), 1, type);
-      unaligned(
-          new Dropout(0.5, 3, 0), List.of(x, step), 2, type, STANDARD, new Draw.Whole(0, 99));
+      unaligned(new Dropout(0.5, 3, 0), List.of(x, step), 2, type, STANDARD, new Draw.Whole(0, 99));
     }
     for (int channels : new int[] {16, 17}) {
       TensorSpec x = TensorSpec.of(type, 2, 3, 5, channels);
@@ -738,8 +735,7 @@ public final class ContractSuite {
     TensorSpec w = TensorSpec.of(DType.F32, 9, 16, 24);
     TensorSpec bias = TensorSpec.of(DType.F32, 24);
     TensorSpec y = TensorSpec.of(type, 2, 6, 7, 24);
-    unaligned(
-        op, List.of(x, w, bias, y), 147, type, STANDARD, WEIGHTS, STANDARD, STANDARD);
+    unaligned(op, List.of(x, w, bias, y), 147, type, STANDARD, WEIGHTS, STANDARD, STANDARD);
     unaligned(
         new Conv2dBackwardData(op, x.shape()),
         List.of(w, y, x),
@@ -748,8 +744,7 @@ public final class ContractSuite {
         WEIGHTS,
         STANDARD,
         STANDARD);
-    unaligned(
-        new Conv2dBackwardWeights(op, true), List.of(x, y), 86, type, STANDARD, STANDARD);
+    unaligned(new Conv2dBackwardWeights(op, true), List.of(x, y), 86, type, STANDARD, STANDARD);
   }
 
   private void layoutsInF32() {

@@ -285,8 +285,7 @@ public final class Reference {
     return List.of(y);
   }
 
-  private static List<Result> convUnit(
-      Conv2dUnit op, List<TensorSpec> specs, List<double[]> in) {
+  private static List<Result> convUnit(Conv2dUnit op, List<TensorSpec> specs, List<double[]> in) {
     TensorSpec spec = op.conv().check(op.convInputs(specs)).getFirst();
     Result sums = conv(op.conv(), op.convInputs(specs), op.convInputs(in)).getFirst();
     Result y = run(op.unit(), op.unitInputs(spec, specs), op.unitInputs(sums.value, in)).getFirst();

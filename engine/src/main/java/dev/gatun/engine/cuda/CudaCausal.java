@@ -129,7 +129,9 @@ final class CudaCausal implements CausalProgram {
     return buffer;
   }
 
-  /** Finds out which parts there are, where each works at which time, and prepares their kernels. */
+  /**
+   * Finds out which parts there are, where each works at which time, and prepares their kernels.
+   */
   private void arrange() {
     Map<CausalPlan.Unit, Integer> numbers = new IdentityHashMap<>();
     plan.units().forEach(unit -> numbers.put(unit, numbers.size()));
@@ -173,14 +175,15 @@ final class CudaCausal implements CausalProgram {
     return plan.units().stream().filter(u -> u.inputs().contains(output)).count();
   }
 
-  /** Units that follow a convolution at the same positions and times, each with that convolution. */
+  /**
+   * Units that follow a convolution at the same positions and times, each with that convolution.
+   */
   private Map<Integer, Integer> joined(Map<Part, int[]> positions) {
     Map<Integer, Map<Part, int[]>> where = new HashMap<>();
-    positions.forEach(
-        (part, at) ->
-            where
-                .computeIfAbsent(part.unit, u -> new HashMap<>())
-                .put(new Part(0, part.group, part.turn), at));
+    positions.forEach((part, at) ->
+        where
+            .computeIfAbsent(part.unit, u -> new HashMap<>())
+            .put(new Part(0, part.group, part.turn), at));
     Map<Integer, Integer> joined = new HashMap<>();
     for (int u = 0; u < plan.units().size(); u++) {
       CausalPlan.Unit unit = plan.units().get(u);
@@ -252,8 +255,7 @@ final class CudaCausal implements CausalProgram {
   }
 
   private Window pixelWindow(int groups, int group) {
-    return new Window(
-        raster.address(), time.address(), images, 1, height * width, groups, group);
+    return new Window(raster.address(), time.address(), images, 1, height * width, groups, group);
   }
 
   private KernelCall drawn(PixelDistribution distribution, int pass) {
@@ -351,7 +353,8 @@ final class CudaCausal implements CausalProgram {
 
   private void begin(byte[] ownLabels) {
     device.upload(MemorySegment.ofArray(new int[1]), time, 0);
-    device.upload(MemorySegment.ofArray(new byte[(int) image.spec().sizeBytes()]), image.buffer(), 0);
+    device.upload(
+        MemorySegment.ofArray(new byte[(int) image.spec().sizeBytes()]), image.buffer(), 0);
     if (ownLabels != null) {
       labels.write(ownLabels);
     }
@@ -407,8 +410,7 @@ final class CudaCausal implements CausalProgram {
   public double bareSeconds(int lanes) {
     begin(null);
     try (CudaLaunch next =
-        device.launchCalls(
-            "advance_time", used, List.of(DrawKernels.advance(time.address())))) {
+        device.launchCalls("advance_time", used, List.of(DrawKernels.advance(time.address())))) {
       device.synchronize();
       long start = System.nanoTime();
       for (int t = 0; t < times(); t++) {

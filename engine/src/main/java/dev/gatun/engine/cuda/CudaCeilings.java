@@ -98,8 +98,7 @@ public final class CudaCeilings {
     int even = rounds / 2 * 2; // each try goes on where the one before it ended
     double seconds =
         best(
-            List.of(
-                CeilingKernels.gridRounds(values.address(), barrier.address(), blocks, even)),
+            List.of(CeilingKernels.gridRounds(values.address(), barrier.address(), blocks, even)),
             values);
     require(first(values, blocks - 1) == even * (TRIES + 1), "grid_rounds");
     return seconds;

@@ -139,8 +139,7 @@ final class CudaConvolution {
     return new Image(s.dim(1), s.dim(2), s.dim(3));
   }
 
-  static void backwardWeights(
-      Work w, Conv2dBackwardWeights op, List<Tensor> in, List<Tensor> out) {
+  static void backwardWeights(Work w, Conv2dBackwardWeights op, List<Tensor> in, List<Tensor> out) {
     Tensor x = in.getFirst();
     Tensor dy = in.get(1);
     int taps = op.forward().taps().count();

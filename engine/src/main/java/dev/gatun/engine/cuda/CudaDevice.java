@@ -326,7 +326,6 @@ public final class CudaDevice extends Device {
     }
   }
 
-
   @Override
   protected Buffer allocateMemory(long sizeBytes) {
     if (sizeBytes < 0) {

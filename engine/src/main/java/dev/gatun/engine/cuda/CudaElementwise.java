@@ -45,22 +45,14 @@ final class CudaElementwise {
     Tensor y = in.getFirst();
     w.add(
         ElementwiseKernels.reluBackward(
-            element(y),
-            y.address(),
-            in.get(1).address(),
-            out.getFirst().address(),
-            y.elements()));
+            element(y), y.address(), in.get(1).address(), out.getFirst().address(), y.elements()));
   }
 
   static void eluBackward(Work w, EluBackward op, List<Tensor> in, List<Tensor> out) {
     Tensor y = in.getFirst();
     w.add(
         ElementwiseKernels.eluBackward(
-            element(y),
-            y.address(),
-            in.get(1).address(),
-            out.getFirst().address(),
-            y.elements()));
+            element(y), y.address(), in.get(1).address(), out.getFirst().address(), y.elements()));
   }
 
   static void concatElu(Work w, ConcatElu op, List<Tensor> in, List<Tensor> out) {

@@ -96,8 +96,7 @@ final class CudaNorms {
             op.axis()));
   }
 
-  static void weightNormBackward(
-      Work w, WeightNormBackward op, List<Tensor> in, List<Tensor> out) {
+  static void weightNormBackward(Work w, WeightNormBackward op, List<Tensor> in, List<Tensor> out) {
     Shape v = in.getFirst().shape();
     w.add(
         NormKernels.weightNormBackward(

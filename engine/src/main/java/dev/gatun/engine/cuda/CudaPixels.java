@@ -62,18 +62,14 @@ final class CudaPixels {
     for (CausalPlan.Unit unit : plan.units()) {
       if (unit.op() instanceof NormalizePixels op) {
         Shape x = plan.image().shape();
-        calls.add(
-            normalize(op, places, unit, Window.whole(x.dim(0), x.dim(1) * x.dim(2), 1)));
+        calls.add(normalize(op, places, unit, Window.whole(x.dim(0), x.dim(1) * x.dim(2), 1)));
       }
     }
     return calls;
   }
 
   private static KernelCall normalize(
-      NormalizePixels op,
-      Function<Value, Tensor> places,
-      CausalPlan.Unit unit,
-      Window window) {
+      NormalizePixels op, Function<Value, Tensor> places, CausalPlan.Unit unit, Window window) {
     Tensor y = places.apply(unit.output());
     Tensor x = places.apply(unit.inputs().getFirst());
     return ElementwiseKernels.normalizePixels(
@@ -93,8 +89,7 @@ final class CudaPixels {
       case NormalizePixels op -> normalize(op, places, unit, ungrouped(window, 1));
       case Relu op ->
           ElementwiseKernels.relu(element(x), x.address(), y.address(), channels, window);
-      case Elu op ->
-          ElementwiseKernels.elu(element(x), x.address(), y.address(), channels, window);
+      case Elu op -> ElementwiseKernels.elu(element(x), x.address(), y.address(), channels, window);
       case ConcatElu op ->
           ElementwiseKernels.concatElu(
               element(x), x.address(), y.address(), x.shape().dim(3), window);
@@ -219,13 +214,7 @@ final class CudaPixels {
 
   /** Weights do not change while images are drawn: they are packed once. */
   private Convolution prepare(
-      Tensor x,
-      Tensor y,
-      Tensor weights,
-      Conv2d op,
-      boolean backward,
-      int half,
-      int positions) {
+      Tensor x, Tensor y, Tensor weights, Conv2d op, boolean backward, int half, int positions) {
     ConvPlan plan =
         new ConvPlan(
             element(x),

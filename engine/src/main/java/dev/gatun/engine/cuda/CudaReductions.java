@@ -33,19 +33,10 @@ final class CudaReductions {
     int positions = x.shape().rows() / images;
     int each = Math.ceilDiv(positions, ROWS);
     long parts = w.scratch((long) images * each * channels * Float.BYTES)[0];
-    w.add(
-        SumKernels.columnSums(element(x), x.address(), parts, images, positions, channels, ROWS));
+    w.add(SumKernels.columnSums(element(x), x.address(), parts, images, positions, channels, ROWS));
     w.add(
         SumKernels.columnSumsFinish(
-            parts,
-            labels,
-            out.address(),
-            entries,
-            images * each,
-            each,
-            channels,
-            channels,
-            0));
+            parts, labels, out.address(), entries, images * each, each, channels, channels, 0));
   }
 
   static void squaredNorm(Work w, SquaredNorm op, List<Tensor> in, List<Tensor> out) {

@@ -149,7 +149,9 @@ final class ConvChecks {
       used = scope.memory(plan.usedBytes()).address();
     }
 
-    /** Leaves tiles of weights that are to be skipped, others in some columns alone, or all but one. */
+    /**
+     * Leaves tiles of weights that are to be skipped, others in some columns alone, or all but one.
+     */
     private void clear(double[] values, boolean lonely) {
       int tap = form.channels * form.filters;
       int columns = form.target().shape().dim(3);
@@ -191,9 +193,7 @@ final class ConvChecks {
       for (int positions : new int[] {1, form.target().shape().dim(2)}) {
         checks.add(
             check(
-                form,
-                "window of " + positions + " of " + form,
-                s -> windowed(s, form, positions)));
+                form, "window of " + positions + " of " + form, s -> windowed(s, form, positions)));
       }
     }
     return checks;
@@ -252,8 +252,7 @@ final class ConvChecks {
     forms.add(
         new Form(kernel, type, taps, 1, false, 1, height, width, channels, more, multiprocessors));
     // a step of two in the source, and phases in the target
-    forms.add(
-        new Form(kernel, type, taps, 2, false, 3, 9, 7, channels, full, multiprocessors));
+    forms.add(new Form(kernel, type, taps, 2, false, 3, 9, 7, channels, full, multiprocessors));
     forms.add(new Form(kernel, type, taps, 2, true, 3, 5, 7, full, channels, multiprocessors));
   }
 
@@ -301,8 +300,7 @@ final class ConvChecks {
       if (extras && activation != Activation.NONE) {
         compare(sum, sums.value, sums.error);
       }
-      double[] added =
-          extras && gate ? residual.toDoubles() : new double[y.shape().elements()];
+      double[] added = extras && gate ? residual.toDoubles() : new double[y.shape().elements()];
       double[][] expected = sums.through(activation, half, outputs, added);
       compare(y, expected[0], expected[1]);
     }
@@ -422,8 +420,7 @@ final class ConvChecks {
             : new int[] {-1, 0, row, positions - row};
     for (int t = 0; t < firsts.length; t++) {
       Window window =
-          new Window(
-              scope.table(firsts), scope.table(t), form.images, count, positions, 1, -1);
+          new Window(scope.table(firsts), scope.table(t), form.images, count, positions, 1, -1);
       for (int[] range : ranges) {
         scope.poison(y);
         scope.launch(p.convolve(output(bias, y, f32, range), window));

@@ -62,7 +62,8 @@ class CudaSharingTest {
       assertTrue(e.getMessage().contains("limit is 3.0 MiB, 2.0 MiB allocated"), e.getMessage());
       device.allocate(1 << 20).close();
       System.setProperty("gatun.cuda.limit", "3 potatoes");
-      assertOneLine(assertThrows(RuntimeException.class, CudaTestSupport::openEmulated).getMessage());
+      assertOneLine(
+          assertThrows(RuntimeException.class, CudaTestSupport::openEmulated).getMessage());
     } finally {
       System.clearProperty("gatun.cuda.limit");
     }
@@ -96,12 +97,10 @@ class CudaSharingTest {
       JCudaDriver.cuStreamCreate(stream, CUstream_flags.CU_STREAM_NON_BLOCKING);
       CUdeviceptr memory = new CUdeviceptr();
       JCudaDriver.cuMemAlloc(memory, 4L * 2 * 6 * 5 * 7);
-      Tensor y =
-          device.wrap(CudaPointer.addressOf(memory), TensorSpec.of(DType.F32, 2, 6, 5, 7));
+      Tensor y = device.wrap(CudaPointer.addressOf(memory), TensorSpec.of(DType.F32, 2, 6, 5, 7));
       long before = device.allocatedBytes();
       try (Launch launch =
-          device.launchOn(
-              CudaStream.external(stream), CONV, List.of(x, weights), List.of(y))) {
+          device.launchOn(CudaStream.external(stream), CONV, List.of(x, weights), List.of(y))) {
         launch.run();
         JCudaDriver.cuStreamSynchronize(stream);
         assertArrayEquals(expected, y.toFloats());
@@ -129,23 +128,21 @@ class CudaSharingTest {
       for (int i = 0; i < 8; i++) {
         CudaDevice device = i % 2 == 0 ? one : two;
         float scale = 0.1f * (i / 2 + 1);
-        tasks.add(
-            () -> {
-              try (Tensor x = tensor(device, scale, 1, 7, 6, 8);
-                  Tensor w = tensor(device, 0.01f, 9, 8, 8)) {
-                Graph graph = new Graph();
-                Value y =
-                    graph.apply(new Relu(), graph.apply(CONV, graph.bind(x), graph.bind(w)));
-                try (Program program = graph.compile(device, y)) {
-                  float[] last = null;
-                  for (int turn = 0; turn < 5; turn++) {
-                    program.run();
-                    last = program.tensor(y).toFloats();
-                  }
-                  return last;
-                }
+        tasks.add(() -> {
+          try (Tensor x = tensor(device, scale, 1, 7, 6, 8);
+              Tensor w = tensor(device, 0.01f, 9, 8, 8)) {
+            Graph graph = new Graph();
+            Value y = graph.apply(new Relu(), graph.apply(CONV, graph.bind(x), graph.bind(w)));
+            try (Program program = graph.compile(device, y)) {
+              float[] last = null;
+              for (int turn = 0; turn < 5; turn++) {
+                program.run();
+                last = program.tensor(y).toFloats();
               }
-            });
+              return last;
+            }
+          }
+        });
       }
       List<Future<float[]>> results = threads.invokeAll(tasks);
       for (int i = 0; i < 8; i += 2) {
@@ -171,7 +168,8 @@ class CudaSharingTest {
       IllegalArgumentException e =
           assertThrows(IllegalArgumentException.class, () -> device.apply(op, logits, targets));
       assertTrue(
-          e.getMessage().matches("softmax_cross_entropy: target [49] in row [12], but .* 4 classes"),
+          e.getMessage()
+              .matches("softmax_cross_entropy: target [49] in row [12], but .* 4 classes"),
           e.getMessage());
       targets.write((byte) 0, (byte) 3, (byte) 2);
       List<Tensor> out = device.apply(op, logits, targets);
@@ -195,7 +193,9 @@ class CudaSharingTest {
       program.run();
       // memory that is nobody's any more
       Tensor gone = device.wrap(x.address() + (1L << 40), x.spec());
-      Launch bad = device.launch(new Add(), List.of(x, gone), List.of(device.apply(new Relu(), x).getFirst()));
+      Launch bad =
+          device.launch(
+              new Add(), List.of(x, gone), List.of(device.apply(new Relu(), x).getFirst()));
       CudaFaultException e = assertThrows(CudaFaultException.class, bad::run);
       assertOneLine(e.getMessage());
       assertTrue(e.getMessage().contains(", in add_f32 of add [[1,3,3,8] f32"), e.getMessage());

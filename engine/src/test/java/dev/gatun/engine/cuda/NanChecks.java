@@ -21,7 +21,9 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 
-/** What kernels can say only by a NaN: labels and pixels out of range, and NaNs that they are given. */
+/**
+ * What kernels can say only by a NaN: labels and pixels out of range, and NaNs that they are given.
+ */
 final class NanChecks {
   private NanChecks() {}
 

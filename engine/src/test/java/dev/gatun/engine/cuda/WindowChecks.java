@@ -146,8 +146,7 @@ final class WindowChecks {
   private static Ready relu(CheckScope s, DType type, Element e, int groups, int channels) {
     Tensor x = normal(s, type, 1, groups, channels);
     Tensor y = result(s, type, groups, channels);
-    return new Ready(
-        y, w -> ElementwiseKernels.relu(e, x.address(), y.address(), channels, w));
+    return new Ready(y, w -> ElementwiseKernels.relu(e, x.address(), y.address(), channels, w));
   }
 
   private static Ready elu(CheckScope s, DType type, Element e, int groups, int channels) {
@@ -199,8 +198,7 @@ final class WindowChecks {
     Tensor x = s.bytes(pixels, IMAGES, HEIGHT, WIDTH, colours);
     Tensor y = result(s, type, groups, channels);
     return new Ready(
-        y,
-        w -> ElementwiseKernels.normalizePixels(e, x.address(), y.address(), colours, 8, w));
+        y, w -> ElementwiseKernels.normalizePixels(e, x.address(), y.address(), colours, 8, w));
   }
 
   private static Ready addBias(
@@ -247,8 +245,7 @@ final class WindowChecks {
     for (int t = 0; t < firsts.length; t++) {
       for (int group = 0; group < groups; group++) {
         Window window =
-            new Window(
-                scope.table(firsts), scope.table(t), IMAGES, 1, POSITIONS, groups, group);
+            new Window(scope.table(firsts), scope.table(t), IMAGES, 1, POSITIONS, groups, group);
         scope.launch(
             DrawKernels.takePosition(element, from.address(), to.address(), channels, window));
         // the last time there is nothing to do: what was taken before stays
@@ -272,8 +269,7 @@ final class WindowChecks {
     Tensor to = scope.poisoned(DType.U8, images, POSITIONS, colours);
     int[] firsts = {7, 0, -1, POSITIONS - 1};
     for (int t = 0; t < firsts.length; t++) {
-      Window window =
-          new Window(scope.table(firsts), scope.table(t), images, 1, POSITIONS, 1, -1);
+      Window window = new Window(scope.table(firsts), scope.table(t), images, 1, POSITIONS, 1, -1);
       scope.poison(to);
       scope.launch(DrawKernels.putPosition(from.address(), to.address(), colours, window));
       byte[] expected = new byte[images * POSITIONS * colours];

@@ -7,11 +7,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
-import dev.gatun.engine.WithDevice;
 import dev.gatun.engine.Graph;
 import dev.gatun.engine.Program;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.Value;
+import dev.gatun.engine.WithDevice;
 import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.AfterAll;

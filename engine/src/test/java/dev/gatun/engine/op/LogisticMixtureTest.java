@@ -5,9 +5,9 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
-import dev.gatun.engine.WithDevice;
 import dev.gatun.engine.Philox;
 import dev.gatun.engine.Tensor;
+import dev.gatun.engine.WithDevice;
 import java.util.List;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;

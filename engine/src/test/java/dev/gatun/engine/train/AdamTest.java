@@ -5,11 +5,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
-import dev.gatun.engine.WithDevice;
 import dev.gatun.engine.Graph;
 import dev.gatun.engine.Program;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.Value;
+import dev.gatun.engine.WithDevice;
 import dev.gatun.engine.op.Adam;
 import dev.gatun.engine.op.SquaredNorm;
 import java.util.List;

@@ -49,13 +49,14 @@ final class Batches {
     aheadStep = step + 1;
     ahead = new CompletableFuture<>();
     CompletableFuture<Batch> next = ahead;
-    Thread.ofVirtual().start(() -> {
-      try {
-        next.complete(gather(step + 1));
-      } catch (RuntimeException | Error e) {
-        next.completeExceptionally(e);
-      }
-    });
+    Thread.ofVirtual()
+        .start(() -> {
+          try {
+            next.complete(gather(step + 1));
+          } catch (RuntimeException | Error e) {
+            next.completeExceptionally(e);
+          }
+        });
     return batch;
   }
 

@@ -6,12 +6,12 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
-import dev.gatun.engine.WithDevice;
 import dev.gatun.engine.Graph;
 import dev.gatun.engine.GraphReference;
 import dev.gatun.engine.Program;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.Value;
+import dev.gatun.engine.WithDevice;
 import dev.gatun.engine.train.ParameterSpec;
 import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.Model;

@@ -6,10 +6,10 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
-import dev.gatun.engine.WithDevice;
 import dev.gatun.engine.Graph;
 import dev.gatun.engine.Program;
 import dev.gatun.engine.Tensor;
+import dev.gatun.engine.WithDevice;
 import dev.gatun.models.Model;
 import java.util.Arrays;
 import java.util.Random;

@@ -42,7 +42,8 @@ class DevicesAgreeTest {
       for (int i = 0; i < 64 * channels; i++) {
         double dy = i / channels / 8 - y;
         double dx = i / channels % 8 - x;
-        double value = 220 * Math.exp(-(dx * dx + dy * dy) / 9) + 10 * (i % channels) + 8 * labels[n];
+        double value =
+            220 * Math.exp(-(dx * dx + dy * dy) / 9) + 10 * (i % channels) + 8 * labels[n];
         pixels[n * 64 * channels + i] = (byte) (int) Math.min(255, value);
       }
     }
