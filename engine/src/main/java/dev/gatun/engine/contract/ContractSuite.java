@@ -90,8 +90,7 @@ public final class ContractSuite {
   }
 
   /** With tensors that do not begin where many elements can be read at once. */
-  private void unaligned(
-      Op op, List<TensorSpec> inputs, int terms, DType roundTo, Draw... draws) {
+  private void unaligned(Op op, List<TensorSpec> inputs, int terms, DType roundTo, Draw... draws) {
     for (Layout layout : List.of(Layout.ODD, Layout.MIXED)) {
       cases.add(new OpCase(op, inputs, terms, roundTo, List.of(draws), seed++, layout));
     }
@@ -560,7 +559,11 @@ public final class ContractSuite {
 
   /** Weights' gradients that are summed up in many parts, of which the last is short. */
   private void parts(DType type) {
-    int[][] sizes = {{2, 67, 65, 16, 24}, {1, 49, 61, 5, 7}, {3, 30, 31, 72, 8}};
+    // few parts, but by steps, and images of other heights than their convolution
+    conv(type, new Conv2d(Taps.square(3), 2, 2, null), true, 3, 9, 7, 5, 6);
+    int[][] sizes = {
+      {2, 67, 65, 16, 24}, {1, 49, 61, 5, 7}, {3, 30, 31, 72, 8}, {2, 30, 31, 37, 70}
+    };
     for (int[] s : sizes) {
       TensorSpec x = TensorSpec.of(type, s[0], s[1], s[2], s[3]);
       TensorSpec dy = TensorSpec.of(type, s[0], s[1], s[2], s[4]);
@@ -591,43 +594,78 @@ public final class ContractSuite {
           new Draw.Normal(mean, 4),
           new Draw.Whole(0, 100));
     }
+    for (DType gradient : List.of(DType.F32, DType.BF16)) {
+      if (gradient != type) {
+        add(
+            new SoftmaxCrossEntropyBackward(gradient),
+            List.of(
+                TensorSpec.of(type, 9, 256),
+                targets,
+                TensorSpec.of(DType.F32, 9),
+                TensorSpec.of(DType.F32, 1)),
+            16,
+            DType.F32,
+            new Draw.Normal(0, 4),
+            new Draw.Whole(0, 256),
+            new Draw.Uniform(4, 9),
+            STANDARD);
+      }
+    }
     if (type == DType.F32) {
+      // a first step, by gradients that are next to nothing
+      TensorSpec scalar = TensorSpec.of(DType.F64, 1);
+      Draw zero = new Draw.Normal(0, 0);
+      add(
+          new Adam(1e-3, 0.9, 0.999, 1e-8, 0, 0.9999, 0.5, 0.999),
+          List.of(x, x, x, x, scalar, x, scalar),
+          24,
+          type,
+          zero,
+          zero,
+          zero,
+          STANDARD,
+          zero,
+          new Draw.Normal(0, 1e-7),
+          zero);
       // the mean is far larger than the deviation from it
       add(
           new GroupNorm(2, 1e-5f),
-          List.of(
-              TensorSpec.of(type, 1, 5, 5, 8), TensorSpec.of(type, 8), TensorSpec.of(type, 8)),
+          List.of(TensorSpec.of(type, 1, 5, 5, 8), TensorSpec.of(type, 8), TensorSpec.of(type, 8)),
           116,
           type,
           new Draw.Normal(1000, 0.1),
           STANDARD,
           STANDARD);
     }
-    // more components than a warp has lanes
     for (int colours : new int[] {1, 3}) {
-      int channels = (colours == 3 ? 10 : 3) * 40;
-      TensorSpec parameters = TensorSpec.of(DType.F32, 1, 3, 5, channels);
-      TensorSpec images = TensorSpec.of(DType.U8, 1, 3, 5, colours);
-      Draw draw = new Draw.Normal(-0.5, 1);
-      Draw values = new Draw.Whole(0, 256);
-      if (type == DType.F32) {
-        add(
-            new LogisticMixture(40, 256, null),
-            List.of(parameters, images),
-            72,
-            DType.F32,
-            draw,
-            values);
-      }
+      // more components than a warp has lanes; scales so large that a bin is next to nothing
+      mixtureOf(type, 40, colours, new Draw.Normal(-0.5, 1));
+      mixtureOf(type, 2, colours, new Draw.Uniform(20, 60));
+    }
+  }
+
+  private void mixtureOf(DType type, int mixtures, int colours, Draw draw) {
+    int channels = (colours == 3 ? 10 : 3) * mixtures;
+    TensorSpec parameters = TensorSpec.of(DType.F32, 1, 3, 5, channels);
+    TensorSpec images = TensorSpec.of(DType.U8, 1, 3, 5, colours);
+    Draw values = new Draw.Whole(0, 256);
+    if (type == DType.F32) {
       add(
-          new LogisticMixtureBackward(40, 256, type),
-          List.of(parameters, images, TensorSpec.of(DType.F32, 1)),
-          72,
+          new LogisticMixture(mixtures, 256, null),
+          List.of(parameters, images),
+          mixtures + 32,
           DType.F32,
           draw,
-          values,
-          STANDARD);
+          values);
     }
+    add(
+        new LogisticMixtureBackward(mixtures, 256, type),
+        List.of(parameters, images, TensorSpec.of(DType.F32, 1)),
+        mixtures + 32,
+        DType.F32,
+        draw,
+        values,
+        STANDARD);
   }
 
   private void layouts(DType type) {
@@ -641,8 +679,7 @@ public final class ContractSuite {
       unaligned(new EluBackward(), List.of(x, x), 2, type, new Draw.Uniform(-1, 2), STANDARD);
       unaligned(new Add(), List.of(x, x), 1, type, STANDARD, STANDARD);
       unaligned(new Fill(x, 0.25f), List.of(), 1, type);
-      unaligned(
-          new Dropout(0.5, 3, 0), List.of(x, step), 2, type, STANDARD, new Draw.Whole(0, 99));
+      unaligned(new Dropout(0.5, 3, 0), List.of(x, step), 2, type, STANDARD, new Draw.Whole(0, 99));
     }
     for (int channels : new int[] {16, 17}) {
       TensorSpec x = TensorSpec.of(type, 2, 3, 5, channels);
@@ -694,8 +731,7 @@ public final class ContractSuite {
     TensorSpec w = TensorSpec.of(DType.F32, 9, 16, 24);
     TensorSpec bias = TensorSpec.of(DType.F32, 24);
     TensorSpec y = TensorSpec.of(type, 2, 6, 7, 24);
-    unaligned(
-        op, List.of(x, w, bias, y), 147, type, STANDARD, WEIGHTS, STANDARD, STANDARD);
+    unaligned(op, List.of(x, w, bias, y), 147, type, STANDARD, WEIGHTS, STANDARD, STANDARD);
     unaligned(
         new Conv2dBackwardData(op, x.shape()),
         List.of(w, y, x),
@@ -704,8 +740,7 @@ public final class ContractSuite {
         WEIGHTS,
         STANDARD,
         STANDARD);
-    unaligned(
-        new Conv2dBackwardWeights(op, true), List.of(x, y), 86, type, STANDARD, STANDARD);
+    unaligned(new Conv2dBackwardWeights(op, true), List.of(x, y), 86, type, STANDARD, STANDARD);
   }
 
   private void layoutsInF32() {

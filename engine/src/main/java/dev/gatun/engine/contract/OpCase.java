@@ -25,7 +25,9 @@ public record OpCase(
     List<Draw> draws,
     int seed,
     Layout layout) {
-  /** Whether tensors begin where several elements can be read at once; inputs first, then outputs. */
+  /**
+   * Whether tensors begin where several elements can be read at once; inputs first, then outputs.
+   */
   public enum Layout {
     /** All of them do. */
     ALIGNED,
@@ -79,12 +81,10 @@ public record OpCase(
   private static double draw(Draw draw, Philox philox, int i, int j) {
     return switch (draw) {
       case Draw.Normal n -> n.mean() + n.deviation() * philox.normal(Philox.Stream.TEST, i, j);
-      case Draw.Whole w ->
-          w.low() + philox.below(w.high() - w.low(), Philox.Stream.TEST, i, j);
+      case Draw.Whole w -> w.low() + philox.below(w.high() - w.low(), Philox.Stream.TEST, i, j);
       case Draw.Uniform u ->
           u.low() + (u.high() - u.low()) * philox.uniform(Philox.Stream.TEST, i, j);
-      case Draw.Zeros z ->
-          j >= z.from() && j < z.to() ? 0 : draw(z.others(), philox, i, j);
+      case Draw.Zeros z -> j >= z.from() && j < z.to() ? 0 : draw(z.others(), philox, i, j);
     };
   }
 

@@ -49,12 +49,13 @@ final class DrawChecks {
             check(categorical, levels + " levels", s -> categorical(s, type, element, levels)));
       }
       checks.add(check(categorical, "lowest and highest", s -> ends(s, type, element)));
+      checks.add(check(categorical, "left over", s -> leftOver(s, type, element)));
       checks.add(check(categorical, "a NaN", s -> nan(s, type, element)));
       checks.add(check(categorical, "frequencies", s -> frequencies(s, type, element)));
       String mixture = "draw_mixture" + suffix;
-      for (int[] size : new int[][] {{1, 1, 2}, {1, 17, 256}, {3, 1, 8}, {3, 10, 256}, {3, 40, 3}}) {
-        checks.add(
-            check(mixture, Arrays.toString(size), s -> mixture(s, type, element, size)));
+      for (int[] size :
+          new int[][] {{1, 1, 2}, {1, 17, 256}, {3, 1, 8}, {3, 10, 256}, {3, 40, 3}}) {
+        checks.add(check(mixture, Arrays.toString(size), s -> mixture(s, type, element, size)));
       }
       checks.add(check(mixture, "all there can be", s -> mostMixtures(s, type, element)));
       checks.add(check(mixture, "lowest and highest", s -> mixtureEnds(s, type, element)));
@@ -116,13 +117,7 @@ final class DrawChecks {
       long at = given == null ? 0 : scope.bytes(given, count, positions, colours).address();
       byte[] bytes =
           DrawKernels.request(
-              seed,
-              temperature,
-              at,
-              givenPositions,
-              first,
-              count,
-              Philox.Stream.SAMPLE.ordinal());
+              seed, temperature, at, givenPositions, first, count, Philox.Stream.SAMPLE.ordinal());
       return scope.bytes(bytes, bytes.length).address();
     }
 
@@ -169,8 +164,7 @@ final class DrawChecks {
     int images = 9; // more than a block's
     int positions = 6;
     int colours = 3;
-    double[] logits =
-        CheckScope.normals(levels, 3, images * positions * colours * levels);
+    double[] logits = CheckScope.normals(levels, 3, images * positions * colours * levels);
     Draws draws = new Draws(scope, type, element, images, positions, colours, logits);
     int atEdges = 0;
     for (int trial = 0; trial < 4; trial++) {
@@ -274,7 +268,8 @@ final class DrawChecks {
       int images = 6;
       double[] logits = CheckScope.normals(levels, 1, images * levels);
       for (int n = 0; n < images; n++) {
-        // none, one, several, or whole blocks of them; the rest nearly alike, so that sums are rounded
+        // none, one, several, or whole blocks of them; the rest nearly alike, so that sums are
+        // rounded
         int dead = new int[] {0, 1, 2, 17, 33, 50}[n];
         for (int k = 0; k < levels; k++) {
           boolean gone = k < dead && levels > 2 * dead || k >= levels - dead && k > 0;
@@ -288,6 +283,19 @@ final class DrawChecks {
           draws.first = ends[0] - n;
           drawn(draws, levels, 0, 0);
         }
+      }
+    }
+  }
+
+  /** Sums are rounded: of the highest number something is left over, which is for no level. */
+  private static void leftOver(CheckScope scope, DType type, Element element) {
+    for (int levels : new int[] {17, 40, 70}) {
+      for (int trial = 0; trial < 24; trial++) {
+        double[] logits = CheckScope.normals(trial, 0.1, levels);
+        Arrays.fill(logits, 16, levels, -1e4);
+        Draws draws = new Draws(scope, type, element, 1, 1, 1, logits);
+        draws.first = HIGHEST[0];
+        drawn(draws, levels, 0, 0);
       }
     }
   }

@@ -35,10 +35,6 @@ record KernelCheck(String name, Set<String> kernels, long work, Body body) {
     return kernel.matches(Pattern.quote(name) + VARIANT);
   }
 
-  boolean isOf(String kernelName) {
-    return kernels.stream().anyMatch(k -> matches(kernelName, k));
-  }
-
   /** The contract's cases, and all that ops alone do not reach. */
   static List<KernelCheck> all(CudaDevice device) {
     List<KernelCheck> checks = new ArrayList<>(ofContract(device));

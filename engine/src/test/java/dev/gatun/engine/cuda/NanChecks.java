@@ -21,7 +21,9 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 
-/** What kernels can say only by a NaN: labels and pixels out of range, and NaNs that they are given. */
+/**
+ * What kernels can say only by a NaN: labels and pixels out of range, and NaNs that they are given.
+ */
 final class NanChecks {
   private NanChecks() {}
 
@@ -36,11 +38,11 @@ final class NanChecks {
           check(
               "add_bias" + suffix,
               new AddBias(),
-              "00111100",
-              spec(type, 4, 1, 1, 2),
-              new double[8],
-              TensorSpec.of(DType.F32, 3, 2),
-              new double[] {1, 2, 3, 4, 5, 6},
+              "0000111111110000",
+              spec(type, 4, 1, 1, 4),
+              new double[16],
+              TensorSpec.of(DType.F32, 3, 4), // ends where its memory does
+              new double[12],
               TensorSpec.of(DType.U8, 4),
               new double[] {2, 3, 255, 0}));
       for (double step : new double[] {-1, 0.5, 4e9, nan}) {
