@@ -5,7 +5,8 @@
 #                          instruction that the file's header names after "PTX:" and its PTX lacks
 #   OUT_DIR/<op>.host.so   by g++, for the emulator
 #   OUT_DIR/<op>.cu, OUT_DIR/common/*.cuh  copies, for compilation at run time
-# KERNELS_SRC names another source root (a patched copy), EMULATOR_INCLUDE the emulator's headers.
+# KERNELS_SRC names another source root (a patched copy), EMULATOR_INCLUDE the emulator's headers,
+# GATUN_HOST_OPTIMIZE other options for g++ than -O3 -march=x86-64-v3 -g1.
 # Does nothing for outputs newer than the sources. Without a compiler says what is skipped, exits 0.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -78,9 +79,10 @@ for file in "$src"/*/*.cu; do
     mv "$out/$name.fatbin.part" "$out/$name.fatbin"
   fi
   if [ -n "$gxx" ] && ! newer "$out/$name.host.so" "$file" "$src"/common/*.cuh "$include"/*.h "$here/build-kernels.sh"; then
-    # No contraction: the emulator rounds each operation, as the double reference's bound expects.
-    (cd "$src" && "$gxx" -x c++ -std=c++17 -O3 -march=x86-64-v3 -g1 -fPIC -shared -fno-gnu-unique -ffp-contract=off \
-      -fno-strict-aliasing -Wall -Wextra -Werror -Wno-unknown-pragmas -DGATUN_EMULATED -I. \
+    # No contraction: the emulator rounds each operation, as the double reference's bound expects. What is
+    # read or written at once and not aligned for it traps, as on a GPU; a host would not mind.
+    (cd "$src" && "$gxx" -x c++ -std=c++17 ${GATUN_HOST_OPTIMIZE:--O3 -march=x86-64-v3 -g1} -fPIC -shared -fno-gnu-unique -ffp-contract=off \
+      -fno-strict-aliasing -fsanitize=alignment -fsanitize-undefined-trap-on-error -Wall -Wextra -Werror -Wno-unknown-pragmas -DGATUN_EMULATED -I. \
       -I "$include" -ffile-prefix-map="$include"=emulator -ffile-prefix-map="$src"=. -Wl,-Bsymbolic -Wl,--build-id=none \
       "$relative" -o "$out/$name.host.so.part")
     mv "$out/$name.host.so.part" "$out/$name.host.so"

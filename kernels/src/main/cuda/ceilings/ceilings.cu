@@ -1,6 +1,6 @@
 /* ceilings.cu - what a machine can do at most: copies, launches, barriers over a grid and over a cluster.
  * copy: y = x. tick: count += 1. grid_rounds, cluster_rounds: in each round a block writes one more than
- * its right neighbour had, then all wait; after R rounds each has R. Only for measuring, but each has a
+ * its right neighbour had, then all wait; after R rounds each has R, and what the R-th to its right began with. Only for measuring, but each has a
  * result that tells whether it was done. Arch sm_80+, clusters sm_90+; emulator yes.
  */
 #include "common/cluster.cuh"
@@ -39,10 +39,10 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 }
 KERNEL(grid_rounds, THREADS)
 
-/* out [blocks] u32; in clusters */
+/* out [blocks] u32; in clusters, in which each block begins with its number */
 extern "C" __global__ void __launch_bounds__(THREADS) cluster_rounds(unsigned* out, int rounds) {
   SHARED(unsigned, box, [2]);
-  if (threadIdx.x == 0) box[0] = 0u;
+  if (threadIdx.x == 0) box[0] = cluster_rank();
   cluster_sync();
   unsigned* const neighbour = cluster_map(box, (cluster_rank() + 1) % cluster_size());
   for (int r = 0; r < rounds; ++r) {

@@ -45,7 +45,8 @@ public final class CeilingKernels {
   /**
    * Barriers over clusters of blocks: {@code rounds} of them.
    *
-   * @param out [blocks] u32: {@code rounds} in each
+   * @param out [blocks] u32: {@code rounds}, and the number in its cluster of the block so many to
+   *     the right
    */
   public static KernelCall clusterRounds(long out, int blocks, int cluster, int rounds) {
     return new KernelCall(

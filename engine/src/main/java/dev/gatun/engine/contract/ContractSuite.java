@@ -603,7 +603,11 @@ public final class ContractSuite {
 
   /** Weights' gradients that are summed up in many parts, of which the last is short. */
   private void parts(DType type) {
-    int[][] sizes = {{2, 67, 65, 16, 24}, {1, 49, 61, 5, 7}, {3, 30, 31, 72, 8}};
+    // few parts, but by steps, and images of other heights than their convolution
+    conv(type, new Conv2d(Taps.square(3), 2, 2, null), true, 3, 9, 7, 5, 6);
+    int[][] sizes = {
+      {2, 67, 65, 16, 24}, {1, 49, 61, 5, 7}, {3, 30, 31, 72, 8}, {2, 30, 31, 37, 70}
+    };
     for (int[] s : sizes) {
       TensorSpec x = TensorSpec.of(type, s[0], s[1], s[2], s[3]);
       TensorSpec dy = TensorSpec.of(type, s[0], s[1], s[2], s[4]);
@@ -634,7 +638,39 @@ public final class ContractSuite {
           new Draw.Normal(mean, 4),
           new Draw.Whole(0, 100));
     }
+    for (DType gradient : List.of(DType.F32, DType.BF16)) {
+      if (gradient != type) {
+        add(
+            new SoftmaxCrossEntropyBackward(gradient),
+            List.of(
+                TensorSpec.of(type, 9, 256),
+                targets,
+                TensorSpec.of(DType.F32, 9),
+                TensorSpec.of(DType.F32, 1)),
+            16,
+            DType.F32,
+            new Draw.Normal(0, 4),
+            new Draw.Whole(0, 256),
+            new Draw.Uniform(4, 9),
+            STANDARD);
+      }
+    }
     if (type == DType.F32) {
+      // a first step, by gradients that are next to nothing
+      TensorSpec scalar = TensorSpec.of(DType.F64, 1);
+      Draw zero = new Draw.Normal(0, 0);
+      add(
+          new Adam(1e-3, 0.9, 0.999, 1e-8, 0, 0.9999, 0.5, 0.999),
+          List.of(x, x, x, x, scalar, x, scalar),
+          24,
+          type,
+          zero,
+          zero,
+          zero,
+          STANDARD,
+          zero,
+          new Draw.Normal(0, 1e-7),
+          zero);
       // the mean is far larger than the deviation from it
       add(
           new GroupNorm(2, 1e-5f),
@@ -645,31 +681,35 @@ public final class ContractSuite {
           STANDARD,
           STANDARD);
     }
-    // more components than a warp has lanes
     for (int colours : new int[] {1, 3}) {
-      int channels = (colours == 3 ? 10 : 3) * 40;
-      TensorSpec parameters = TensorSpec.of(DType.F32, 1, 3, 5, channels);
-      TensorSpec images = TensorSpec.of(DType.U8, 1, 3, 5, colours);
-      Draw draw = new Draw.Normal(-0.5, 1);
-      Draw values = new Draw.Whole(0, 256);
-      if (type == DType.F32) {
-        add(
-            new LogisticMixture(40, 256, null),
-            List.of(parameters, images),
-            72,
-            DType.F32,
-            draw,
-            values);
-      }
+      // more components than a warp has lanes; scales so large that a bin is next to nothing
+      mixtureOf(type, 40, colours, new Draw.Normal(-0.5, 1));
+      mixtureOf(type, 2, colours, new Draw.Uniform(20, 60));
+    }
+  }
+
+  private void mixtureOf(DType type, int mixtures, int colours, Draw draw) {
+    int channels = (colours == 3 ? 10 : 3) * mixtures;
+    TensorSpec parameters = TensorSpec.of(DType.F32, 1, 3, 5, channels);
+    TensorSpec images = TensorSpec.of(DType.U8, 1, 3, 5, colours);
+    Draw values = new Draw.Whole(0, 256);
+    if (type == DType.F32) {
       add(
-          new LogisticMixtureBackward(40, 256, type),
-          List.of(parameters, images, TensorSpec.of(DType.F32, 1)),
-          72,
+          new LogisticMixture(mixtures, 256, null),
+          List.of(parameters, images),
+          mixtures + 32,
           DType.F32,
           draw,
-          values,
-          STANDARD);
+          values);
     }
+    add(
+        new LogisticMixtureBackward(mixtures, 256, type),
+        List.of(parameters, images, TensorSpec.of(DType.F32, 1)),
+        mixtures + 32,
+        DType.F32,
+        draw,
+        values,
+        STANDARD);
   }
 
   private void layouts(DType type) {

@@ -181,22 +181,27 @@ final class ConvChecks {
   static List<KernelCheck> all() {
     List<KernelCheck> checks = new ArrayList<>();
     for (Form form : forms()) {
+      Shape target = form.target().shape();
       for (Activation activation : Activation.values()) {
-        boolean gate = activation.ordinal() >= Activation.GATE_TANH.ordinal();
         // an activation comes last, whatever steps and phases there were
-        boolean wanted = activation == Activation.NONE || form.stride == 1;
-        if (wanted && (!gate || form.target().shape().dim(3) % 16 == 0)) {
+        boolean one = form.stride == 1 && form.images > 1;
+        boolean wanted = isGate(activation) ? one || target.dim(3) % 32 == 16 : one;
+        if (activation == Activation.NONE || wanted) {
           checks.add(check(form, activation + " of " + form, s -> activated(s, form, activation)));
         }
       }
       checks.add(check(form, "one weight of " + form, s -> oneWeight(s, form)));
-      for (int positions : new int[] {1, form.target().shape().dim(2)}) {
+      for (int positions : new int[] {1, target.dim(2)}) {
         checks.add(
             check(
                 form, "window of " + positions + " of " + form, s -> windowed(s, form, positions)));
       }
     }
     return checks;
+  }
+
+  private static boolean isGate(Activation activation) {
+    return activation == Activation.GATE_TANH || activation == Activation.GATE_LINEAR;
   }
 
   private interface Body {
@@ -218,23 +223,24 @@ final class ConvChecks {
         });
   }
 
-  /** Rows and columns of each kernel's tile: one block is full, another one is not. */
+  /** A block of each kernel's rows is full, another one is not. */
   private static List<Form> forms() {
     List<Form> forms = new ArrayList<>();
-    tile(forms, "conv_taps_f32_128x64", DType.F32, 11, 13, 12, 64, 100, TINY_GPU);
-    tile(forms, "conv_taps_f32_64x32", DType.F32, 7, 10, 8, 32, 60, 1000);
-    tile(forms, "conv_taps_f32_64x32_any", DType.F32, 7, 10, 7, 32, 33, TINY_GPU);
-    tile(forms, "conv_taps_bf16_128x128", DType.BF16, 11, 13, 40, 128, 200, TINY_GPU);
-    tile(forms, "conv_taps_bf16_128x64", DType.BF16, 11, 13, 24, 64, 150, TINY_GPU);
-    tile(forms, "conv_taps_bf16_64x32", DType.BF16, 7, 10, 16, 32, 60, 1000);
-    tile(forms, "conv_taps_bf16_64x32_any", DType.BF16, 7, 10, 7, 32, 33, TINY_GPU);
+    tile(forms, "conv_taps_f32_128x64", DType.F32, 11, 13, 12, 64, 100, 112, TINY_GPU);
+    tile(forms, "conv_taps_f32_64x32", DType.F32, 7, 10, 8, 32, 60, 48, 1000);
+    tile(forms, "conv_taps_f32_64x32_any", DType.F32, 7, 10, 35, 32, 33, 48, TINY_GPU);
+    tile(forms, "conv_taps_bf16_128x128", DType.BF16, 11, 13, 40, 128, 204, 208, TINY_GPU);
+    tile(forms, "conv_taps_bf16_128x64", DType.BF16, 11, 13, 24, 64, 150, 144, TINY_GPU);
+    tile(forms, "conv_taps_bf16_64x32", DType.BF16, 7, 10, 16, 32, 60, 48, 1000);
+    tile(forms, "conv_taps_bf16_64x32_any", DType.BF16, 7, 10, 35, 32, 33, 48, TINY_GPU);
     return forms;
   }
 
   /**
-   * The kernel with channels that fill its tile's columns; with more, which do not; and by phases.
+   * The kernel with channels that fill its tile's columns; with more, which do not, and by phases.
    *
    * @param channels of the source
+   * @param gated more than a tile, in sixteens
    */
   private static void tile(
       List<Form> forms,
@@ -245,12 +251,25 @@ final class ConvChecks {
       int channels,
       int full,
       int more,
+      int gated,
       int multiprocessors) {
     Taps taps = Taps.rectangle(-1, 1, -2, 1);
-    forms.add(
-        new Form(kernel, type, taps, 1, false, 2, height, width, channels, full, multiprocessors));
-    forms.add(
-        new Form(kernel, type, taps, 1, false, 1, height, width, channels, more, multiprocessors));
+    for (int filters : new int[] {full, more, gated}) {
+      int images = filters == full ? 2 : 1;
+      forms.add(
+          new Form(
+              kernel,
+              type,
+              taps,
+              1,
+              false,
+              images,
+              height,
+              width,
+              channels,
+              filters,
+              multiprocessors));
+    }
     // a step of two in the source, and phases in the target
     forms.add(new Form(kernel, type, taps, 2, false, 3, 9, 7, channels, full, multiprocessors));
     forms.add(new Form(kernel, type, taps, 2, true, 3, 5, 7, full, channels, multiprocessors));
@@ -261,14 +280,15 @@ final class ConvChecks {
     DType type = form.type;
     Shape target = form.target().shape();
     int channels = target.dim(3);
-    boolean gate = activation.ordinal() >= Activation.GATE_TANH.ordinal();
+    boolean gate = isGate(activation);
     int outputs =
         gate ? channels / 2 : activation == Activation.CONCAT_ELU ? 2 * channels : channels;
     int[] dims = {target.dim(0), target.dim(1), target.dim(2), outputs};
-    // a colour's channels of a, in as many groups as there can be
-    int half = gate ? channels % 32 == 0 ? 16 : 8 : 0;
     double[] none = new double[target.elements()];
-    for (boolean extras : new boolean[] {true, false}) {
+    for (int trial = 0; trial < (gate ? 3 : 2); trial++) {
+      boolean extras = trial != 1;
+      // a group's channels of a: of as many groups as there can be, then of one
+      int half = !gate ? 0 : trial < 2 ? 8 : channels / 2;
       boolean f32 = type == DType.F32 || extras && activation != Activation.NONE;
       DType to = f32 ? DType.F32 : DType.BF16;
       Tensor bias = scope.normal(DType.F32, 3, 1, channels);
@@ -299,6 +319,9 @@ final class ConvChecks {
               extras ? addend.toDoubles() : none);
       if (extras && activation != Activation.NONE) {
         compare(sum, sums.value, sums.error);
+      }
+      if (!f32 && activation != Activation.NONE) {
+        sums.round();
       }
       double[] added = extras && gate ? residual.toDoubles() : new double[y.shape().elements()];
       double[][] expected = sums.through(activation, half, outputs, added);
@@ -335,6 +358,13 @@ final class ConvChecks {
         double b = bias[i % channels];
         value[i] += b + addend[i];
         error[i] = gamma * (result.magnitude()[i] + Math.abs(b) + Math.abs(addend[i]));
+      }
+    }
+
+    /** An activation takes them as bf16: one of two neighbours. */
+    void round() {
+      for (int i = 0; i < error.length; i++) {
+        error[i] += 0x1p-8 * (Math.abs(value[i]) + error[i]);
       }
     }
 

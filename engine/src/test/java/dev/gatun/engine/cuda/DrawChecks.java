@@ -49,6 +49,7 @@ final class DrawChecks {
             check(categorical, levels + " levels", s -> categorical(s, type, element, levels)));
       }
       checks.add(check(categorical, "lowest and highest", s -> ends(s, type, element)));
+      checks.add(check(categorical, "left over", s -> leftOver(s, type, element)));
       checks.add(check(categorical, "a NaN", s -> nan(s, type, element)));
       checks.add(check(categorical, "frequencies", s -> frequencies(s, type, element)));
       String mixture = "draw_mixture" + suffix;
@@ -282,6 +283,19 @@ final class DrawChecks {
           draws.first = ends[0] - n;
           drawn(draws, levels, 0, 0);
         }
+      }
+    }
+  }
+
+  /** Sums are rounded: of the highest number something is left over, which is for no level. */
+  private static void leftOver(CheckScope scope, DType type, Element element) {
+    for (int levels : new int[] {17, 40, 70}) {
+      for (int trial = 0; trial < 24; trial++) {
+        double[] logits = CheckScope.normals(trial, 0.1, levels);
+        Arrays.fill(logits, 16, levels, -1e4);
+        Draws draws = new Draws(scope, type, element, 1, 1, 1, logits);
+        draws.first = HIGHEST[0];
+        drawn(draws, levels, 0, 0);
       }
     }
   }

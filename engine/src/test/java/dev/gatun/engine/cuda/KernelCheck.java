@@ -35,10 +35,6 @@ record KernelCheck(String name, Set<String> kernels, long work, Body body) {
     return kernel.matches(Pattern.quote(name) + VARIANT);
   }
 
-  boolean isOf(String kernelName) {
-    return kernels.stream().anyMatch(k -> matches(kernelName, k));
-  }
-
   /** The contract's cases, and all that ops alone do not reach. */
   static List<KernelCheck> all(CudaDevice device) {
     List<KernelCheck> checks = new ArrayList<>(ofContract(device));
@@ -46,13 +42,15 @@ record KernelCheck(String name, Set<String> kernels, long work, Body body) {
     return checks;
   }
 
-  /** Activations in a convolution, windows of positions, draws, NaNs. */
+  /** Activations in a convolution, windows of positions, draws, NaNs, ceilings. */
   static List<KernelCheck> others() {
     List<KernelCheck> checks = new ArrayList<>();
     checks.addAll(ConvChecks.all());
     checks.addAll(WindowChecks.all());
     checks.addAll(DrawChecks.all());
     checks.addAll(NanChecks.all());
+    checks.addAll(CeilingChecks.all());
+    checks.addAll(UnitChecks.all());
     return checks;
   }
 
