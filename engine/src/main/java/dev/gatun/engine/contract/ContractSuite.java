@@ -590,7 +590,8 @@ public final class ContractSuite {
       Conv2d op = new Conv2d(Taps.rectangle(0, 0, -2, 0));
       TensorSpec w = TensorSpec.of(DType.F32, 3, 64, 40);
       TensorSpec x = TensorSpec.of(type, 2, 3, 12, 64);
-      add(op, List.of(x, w), 194, type, STANDARD, weights);
+      TensorSpec bias = TensorSpec.of(DType.F32, 40);
+      add(op, List.of(x, w, bias), 195, type, STANDARD, weights, STANDARD);
       add(
           new Conv2dBackwardData(op, x.shape()),
           List.of(w, TensorSpec.of(type, 2, 3, 12, 40)),
@@ -628,6 +629,14 @@ public final class ContractSuite {
     add(new ReluBackward(), List.of(x, x), 1, type, few, STANDARD);
     add(new EluBackward(), List.of(x, x), 2, type, few, STANDARD);
     add(new ConcatElu(), List.of(TensorSpec.of(type, 3, 1, 16)), 24, type, few);
+    // a seed of 64 bits
+    add(
+        new Dropout(0.5, 0x0123456789ABCDEFL, 1),
+        List.of(x, TensorSpec.of(DType.F64, 1)),
+        2,
+        type,
+        STANDARD,
+        new Draw.Whole(0, 99));
     TensorSpec targets = TensorSpec.of(DType.U8, 9);
     for (int mean : new int[] {-300, 300}) {
       add(

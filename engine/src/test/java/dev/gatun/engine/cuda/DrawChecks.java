@@ -49,6 +49,9 @@ final class DrawChecks {
             check(categorical, levels + " levels", s -> categorical(s, type, element, levels)));
       }
       checks.add(check(categorical, "lowest and highest", s -> ends(s, type, element)));
+      if (element == Element.F32) {
+        checks.add(check(categorical, "between blocks", s -> betweenBlocks(s, element)));
+      }
       checks.add(check(categorical, "left over", s -> leftOver(s, type, element)));
       checks.add(check(categorical, "a NaN", s -> nan(s, type, element)));
       checks.add(check(categorical, "frequencies", s -> frequencies(s, type, element)));
@@ -298,6 +301,25 @@ final class DrawChecks {
         drawn(draws, levels, 0, 0);
       }
     }
+  }
+
+  /** Numbers at the edge between two blocks of levels, where a sum's rounding decides. */
+  private static void betweenBlocks(CheckScope scope, Element element) {
+    int images = 512;
+    int levels = 32;
+    double[] logits = CheckScope.normals(4, 0.1, images * levels);
+    double[] offsets = CheckScope.normals(5, 3e-7, images);
+    for (int n = 0; n < images; n++) {
+      double u = new Philox(5).uniform(Philox.Stream.SAMPLE, n, 0);
+      double first = 0;
+      for (int k = 0; k < 16; k++) {
+        first += Math.exp((float) logits[n * levels + k]);
+      }
+      // so that u of the total is the first block
+      double second = first / u * (1 + offsets[n]) - first;
+      Arrays.fill(logits, n * levels + 16, (n + 1) * levels, Math.log(second / 16));
+    }
+    drawn(new Draws(scope, DType.F32, element, images, 1, 1, logits), levels, 0, 0);
   }
 
   private static void nan(CheckScope scope, DType type, Element element) {
