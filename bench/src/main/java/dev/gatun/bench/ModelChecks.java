@@ -26,28 +26,25 @@ final class ModelChecks {
   // a draw at the very edge between two levels may fall to either side of it
   private static final int UNLIKE = 1;
 
-  /** What was looked at, what was seen. */
-  record Check(String name, String detail, boolean passed) {}
-
   private ModelChecks() {}
 
   /** The checks of every family; {@code told} hears of each when it begins. */
-  static List<Check> run(Device device, java.util.function.Consumer<String> told) {
-    List<Check> checks = new ArrayList<>();
+  static List<DeviceCheck> run(Device device, java.util.function.Consumer<String> told) {
+    List<DeviceCheck> checks = new ArrayList<>();
     Dataset data = blobs();
     for (String family : Models.names()) {
       told.accept(family);
       try {
         checks.addAll(family(device, family, data));
       } catch (RuntimeException e) {
-        checks.add(new Check(family, String.valueOf(e.getMessage()), false));
+        checks.add(new DeviceCheck(family, String.valueOf(e.getMessage()), false));
       }
     }
     return checks;
   }
 
-  private static List<Check> family(Device device, String family, Dataset data) {
-    List<Check> checks = new ArrayList<>();
+  private static List<DeviceCheck> family(Device device, String family, Dataset data) {
+    List<DeviceCheck> checks = new ArrayList<>();
     Models.Setup setup = setup(family);
     try (Trainer trainer = new Trainer(device, setup.model(), setup.training(), data)) {
       double[] bits = steps(trainer);
@@ -63,7 +60,7 @@ final class ModelChecks {
           worst = apart <= worst ? worst : apart; // a NaN stays
         }
         checks.add(
-            new Check(
+            new DeviceCheck(
                 family + ": " + STEPS + " training steps",
                 String.format(Locale.ROOT, "%.1e bits/dim from the CPU's", worst),
                 worst <= APART));
@@ -85,7 +82,7 @@ final class ModelChecks {
         unlike += same ? 0 : 1;
       }
       checks.add(
-          new Check(
+          new DeviceCheck(
               family + ": cached sampler",
               (IMAGES - unlike) + " of " + IMAGES + " images as the whole network draws them",
               unlike <= UNLIKE));

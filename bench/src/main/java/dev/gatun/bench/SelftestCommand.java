@@ -61,8 +61,11 @@ final class SelftestCommand implements Callable<Integer> {
       if (opened.name().equals("emulated")) {
         CudaEmulator.setOrder(CudaEmulator.Order.FIFO, 0);
       }
-      List<ModelChecks.Check> models =
-          ModelChecks.run(opened, family -> console.say("looking at " + family));
+      List<DeviceCheck> models = new ArrayList<>();
+      if (opened.name().startsWith("cuda")) {
+        SassCheck.find().ifPresent(sass -> models.addAll(sass.run()));
+      }
+      models.addAll(ModelChecks.run(opened, family -> console.say("looking at " + family)));
       return report(opened, runs, models);
     }
   }
@@ -77,7 +80,7 @@ final class SelftestCommand implements Callable<Integer> {
     return orders;
   }
 
-  private int report(Device opened, List<Run> runs, List<ModelChecks.Check> models) {
+  private int report(Device opened, List<Run> runs, List<DeviceCheck> models) {
     table(runs);
     console.say("");
     models.forEach(m ->
@@ -105,7 +108,7 @@ final class SelftestCommand implements Callable<Integer> {
       all.put("passed", right);
       all.put("failed", wrong);
       all.put("absent", absent);
-      all.put("models", models);
+      all.put("checks", models);
       all.put("cases", runs.stream().map(SelftestCommand::fields).toList());
       console.json(all);
     }

@@ -13,10 +13,10 @@ class SelftestCommandTest {
   void everyCaseIsListed() {
     Cli.Result result = Cli.run("selftest", "--device", "cpu", "--json").succeeds();
     JsonNode json = result.json();
-    int models = json.get("models").size();
+    int models = json.get("checks").size();
     assertEquals(json.get("passed").asInt(), json.get("cases").size() + models);
     assertEquals(Models.names().size(), models);
-    for (JsonNode one : json.get("models")) {
+    for (JsonNode one : json.get("checks")) {
       assertTrue(one.get("passed").asBoolean(), one.toString());
     }
     assertEquals(0, json.get("failed").asInt());

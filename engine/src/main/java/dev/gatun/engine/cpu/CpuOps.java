@@ -2,6 +2,7 @@ package dev.gatun.engine.cpu;
 
 import dev.gatun.engine.Launch;
 import dev.gatun.engine.Op;
+import dev.gatun.engine.Owned;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.op.Adam;
 import dev.gatun.engine.op.Add;
@@ -12,6 +13,7 @@ import dev.gatun.engine.op.ConcatEluBackward;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Conv2dBackwardData;
 import dev.gatun.engine.op.Conv2dBackwardWeights;
+import dev.gatun.engine.op.Conv2dUnit;
 import dev.gatun.engine.op.Dropout;
 import dev.gatun.engine.op.Elu;
 import dev.gatun.engine.op.EluBackward;
@@ -47,6 +49,7 @@ final class CpuOps {
 
   static {
     register(Conv2d.class, CpuConvolution::forward);
+    register(Conv2dUnit.class, CpuOps::unit);
     register(Conv2dBackwardData.class, CpuConvolution::backwardData);
     register(Conv2dBackwardWeights.class, CpuConvolution::backwardWeights);
     register(Gate.class, CpuElementwise::gate);
@@ -81,6 +84,38 @@ final class CpuOps {
 
   private static <T extends Op> void register(Class<T> type, Form<T> form) {
     FORMS.put(type, (device, op, in, out) -> form.prepare(device, type.cast(op), in, out));
+  }
+
+  /** The two ops that it stands for: what a device that fuses them is held to. */
+  private static Launch unit(CpuDevice d, Conv2dUnit op, List<Tensor> in, List<Tensor> out) {
+    List<Tensor> conv = op.convInputs(in);
+    Owned owned = new Owned();
+    try {
+      Tensor sums =
+          op.keepsSums()
+              ? out.get(1)
+              : owned.add(
+                  Tensor.allocate(
+                      d, op.conv().check(conv.stream().map(Tensor::spec).toList()).getFirst()));
+      Launch first = owned.add(prepare(d, op.conv(), conv, List.of(sums)));
+      Launch second =
+          owned.add(prepare(d, op.unit(), op.unitInputs(sums, in), List.of(out.getFirst())));
+      return new Launch() {
+        @Override
+        public void run() {
+          first.run();
+          second.run();
+        }
+
+        @Override
+        public void close() {
+          owned.close();
+        }
+      };
+    } catch (RuntimeException | Error e) {
+      owned.close();
+      throw e;
+    }
   }
 
   static boolean supports(Op op) {

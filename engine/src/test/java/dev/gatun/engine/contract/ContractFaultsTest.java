@@ -170,7 +170,10 @@ class ContractFaultsTest {
         };
     try (FaultyDevice device = FaultyDevice.overCpu(fault)) {
       for (OpCase opCase : ContractSuite.cases()) {
-        if (opCase.op() instanceof Conv2d && opCase.dtype() == DType.F32 && opCase.terms() > 3) {
+        // sums of zeros and a bias are exact in any precision
+        double[] weights = opCase.inputs().size() > 1 ? opCase.values().get(1) : new double[0];
+        boolean sums = Arrays.stream(weights).anyMatch(w -> w != 0) && opCase.terms() > 3;
+        if (opCase.op() instanceof Conv2d && opCase.dtype() == DType.F32 && sums) {
           assertFalse(Contract.check(device, opCase).passed(), opCase.toString());
         }
       }

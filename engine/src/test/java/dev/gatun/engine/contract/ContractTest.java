@@ -243,9 +243,6 @@ class ContractTest {
     try (Device cpu = Devices.open("cpu")) {
       boolean bf16 = cpu.refuses(DType.BF16) == null;
       for (OpCase opCase : ContractSuite.cases()) {
-        if (opCase.op() instanceof Conv2dUnit) {
-          continue; // in the place of two ops that it has
-        }
         if (bf16 || opCase.dtype() != DType.BF16) {
           assertTrue(cpu.supports(opCase.op(), opCase.inputs()), opCase.toString());
         }

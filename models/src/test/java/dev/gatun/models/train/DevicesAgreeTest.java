@@ -8,7 +8,9 @@ import dev.gatun.engine.Backend.DeviceInfo;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.Devices;
+import dev.gatun.engine.cuda.CudaDevice;
 import dev.gatun.engine.data.Dataset;
+import dev.gatun.ffi.CudaPool;
 import dev.gatun.models.Model.ImageShape;
 import dev.gatun.models.Models;
 import dev.gatun.models.Models.Preset;
@@ -17,6 +19,7 @@ import java.util.Map;
 import java.util.Random;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
@@ -96,6 +99,29 @@ class DevicesAgreeTest {
     assertNotEquals(cpu[0], cpu[STEPS], "nothing was trained");
     // in bf16 each device rounds sums that it added up in its own order
     assertEquals(0, worst, dtype == DType.F32 ? 1e-3 : 1e-2);
+  }
+
+  /** A step allocates nothing, on the device nor in the pool behind it. */
+  @Test
+  void stepsTakeNoMoreMemory() {
+    requireEmulator();
+    Dataset data = blobs(1);
+    ImageShape shape = new ImageShape(8, 8, 1);
+    Models.Setup setup =
+        Models.setup("gated-pixelcnn", Preset.TINY, shape, 3, DType.F32, 9, Map.of());
+    try (CudaDevice device = (CudaDevice) Devices.open("emulated")) {
+      try (Trainer trainer = new Trainer(device, setup.model(), setup.training(), data)) {
+        trainer.step();
+        long allocated = device.allocatedBytes();
+        CudaPool.Statistics first = device.memory();
+        for (int i = 0; i < 20; i++) {
+          trainer.step();
+        }
+        assertEquals(allocated, device.allocatedBytes());
+        assertEquals(first, device.memory());
+      }
+      assertEquals(0, device.allocatedBytes());
+    }
   }
 
   private static void requireEmulator() {
