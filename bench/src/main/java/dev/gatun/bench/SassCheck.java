@@ -1,6 +1,6 @@
 package dev.gatun.bench;
 
-import dev.gatun.kernels.KernelModule;
+import dev.gatun.engine.cuda.CudaBackend;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -73,8 +73,7 @@ final class SassCheck {
 
   private String disassembled(String module) throws IOException {
     byte[] fatbin =
-        KernelModule.of(module)
-            .fatbin()
+        CudaBackend.fatbin(module)
             .orElseThrow(() -> new IOException("was not built: nvcc was not there"));
     Path file = Files.createTempFile("gatun", ".fatbin");
     Path text = Files.createTempFile("gatun", ".sass");

@@ -10,8 +10,10 @@ import dev.gatun.ffi.CudaLibrary.Kind;
 import dev.gatun.ffi.CudaLibrary.Properties;
 import dev.gatun.ffi.LibraryException;
 import dev.gatun.ffi.Nvrtc;
+import dev.gatun.kernels.KernelModule;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /** GPUs through the CUDA driver ({@code cuda}, {@code cuda:N}), and the emulator of one. */
 public final class CudaBackend implements Backend {
@@ -91,6 +93,11 @@ public final class CudaBackend implements Backend {
             + CudaDevice.size(properties.totalBytes())
             + ", driver for CUDA "
             + CudaKernels.version(library.version());
+  }
+
+  /** What nvcc made of a .cu file with the build; empty where it was not there. */
+  public static Optional<byte[]> fatbin(String module) {
+    return KernelModule.of(module).fatbin();
   }
 
   /** As cuDriverGetVersion numbers them. */
