@@ -647,6 +647,14 @@ public final class ContractSuite {
           new Draw.Normal(mean, 4),
           new Draw.Whole(0, 100));
     }
+    // images of exactly as many positions as are summed up together
+    add(
+        new AddBiasBackward(4),
+        List.of(TensorSpec.of(type, 3, 32, 16, 5), TensorSpec.of(DType.U8, 3)),
+        1538,
+        DType.F32,
+        STANDARD,
+        new Draw.Whole(0, 4));
     for (DType gradient : List.of(DType.F32, DType.BF16)) {
       if (gradient != type) {
         add(
