@@ -1,8 +1,8 @@
 package dev.gatun.bench;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.gatun.bench.Comparison.Contender;
+import dev.gatun.bench.PyTorchPeer.Way;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.DeviceException;
@@ -21,7 +21,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.SimpleFileVisitor;
 import java.nio.file.attribute.BasicFileAttributes;
-import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -60,10 +59,8 @@ final class GpuBench {
     }
   }
 
-  private static final Duration START = Duration.ofMinutes(3);
-
   /** Of a turn, so that clocks and waiting count for little. */
-  private static final double LEAST_SECONDS = 0.01;
+  static final double LEAST_SECONDS = 0.01;
 
   /** Images a sampler draws at once, and that a forward pass has. */
   private static final int DRAWN = 64;
@@ -79,7 +76,7 @@ final class GpuBench {
   private final Owned owned = new Owned();
   private Path work;
   private Device reference; // the CPU: what both sides' results are held against
-  private Peer peer; // null where it is left out
+  private PyTorchPeer peer; // null where it is left out
 
   private GpuBench(Options options, Device device, Console console) {
     this.options = options;
@@ -115,9 +112,9 @@ final class GpuBench {
     result.put("minutes", options.minutes);
     result.put("quick", options.quick);
     if (options.python != null) {
-      peer = owned.add(new Peer());
-      console.say("peer pytorch: " + peer.hello); // with the variants that cannot be had here
-      result.put("peer", new ObjectMapper().convertValue(peer.hello, Map.class));
+      peer = owned.add(new PyTorchPeer(options.python, work, device, options.quick, console));
+      console.say("peer pytorch: " + peer.hello()); // with the variants that cannot be had here
+      result.put("peer", new ObjectMapper().convertValue(peer.hello(), Map.class));
     }
     start = System.nanoTime();
     machine(result);
@@ -179,179 +176,13 @@ final class GpuBench {
     }
   }
 
-  // ------------------------------------------------------------------ the peer
-
-  /** The worker, started again where it had to be killed. */
-  private final class Peer implements AutoCloseable {
-    private final Path script;
-    private final Map<String, Map<String, Object>> loaded = new LinkedHashMap<>();
-    private PyTorchWorker worker;
-    final JsonNode hello;
-
-    Peer() throws IOException {
-      script = PyTorchWorker.scripts(work);
-      hello = begin();
-    }
-
-    private JsonNode begin() throws IOException {
-      worker = PyTorchWorker.start(options.python, script, work);
-      try {
-        Map<String, Object> hello = new LinkedHashMap<>();
-        hello.put("command", "hello");
-        hello.put("device", device.name().startsWith("cuda") ? device.name() : "cpu");
-        if (onCpu()) {
-          hello.put("threads", Runtime.getRuntime().availableProcessors());
-        }
-        return worker.call(hello, START);
-      } catch (PyTorchWorker.Refused e) {
-        throw new UsageException("--peer pytorch: " + e.getMessage(), e);
-      } catch (RuntimeException | Error e) {
-        worker.close();
-        throw e;
-      }
-    }
-
-    JsonNode call(Map<String, Object> command, Duration limit) throws PyTorchWorker.Refused {
-      if (!worker.isAlive()) {
-        again();
-      }
-      return worker.call(command, limit);
-    }
-
-    /** After a time limit: a new process, with the networks that the old one had. */
-    private void again() throws PyTorchWorker.Refused {
-      worker.close();
-      try {
-        begin();
-      } catch (IOException e) {
-        throw new PyTorchWorker.Refused("ended", e.getMessage());
-      }
-      for (Map<String, Object> network : loaded.values()) {
-        worker.call(network, START);
-      }
-    }
-
-    void load(String name, Map<String, Object> command) throws PyTorchWorker.Refused {
-      call(command, START);
-      loaded.put(name, command);
-    }
-
-    boolean has(String variant) {
-      return hello.path("variants").path(variant).isNull();
-    }
-
-    double seconds(String name) throws PyTorchWorker.Refused {
-      Map<String, Object> time =
-          Map.of("command", "time", "name", name, "repeats", 1, "seconds", LEAST_SECONDS);
-      return call(time, START).path("seconds").path(0).asDouble();
-    }
-
-    void free(String name) {
-      try {
-        call(Map.of("command", "free", "name", name), START);
-      } catch (PyTorchWorker.Refused e) {
-        console.say("peer: " + e.getMessage()); // its memory stays taken; nothing else is lost
-      }
-    }
-
-    @Override
-    public void close() {
-      worker.close();
-    }
-  }
-
-  /** One of the ways to have PyTorch do something. */
-  private record Way(String dtype, String variant, String kernel, String layout) {
-    String label() {
-      String how = kernel == null ? "" : " " + kernel + (layout == null ? "" : " " + layout);
-      return "theirs " + dtype + " " + variant + how;
-    }
-
-    Way with(String other) {
-      return new Way(dtype, other, kernel, layout);
-    }
-
-    Map<String, Object> options() {
-      Map<String, Object> all = new LinkedHashMap<>();
-      all.put("variant", variant);
-      if (kernel != null) {
-        all.put("kernel", kernel);
-      }
-      if (layout != null) {
-        all.put("layout", layout);
-      }
-      return all;
-    }
-  }
-
-  /** Prepares a way in the worker and adds it to a row; what cannot be had is added as such. */
-  private void add(
-      Comparison row, Way way, long deadline, Function<Way, Map<String, Object>> command) {
-    String name = row.section + " " + row.what + " " + way.label();
-    if (!peer.has(way.variant)) {
-      String why = peer.hello.path("variants").path(way.variant).asText();
-      row.contenders.add(Contender.missing(way.label(), false, Comparison.NOT_AVAILABLE + why));
-      return;
-    }
-    if (row.contenders.stream().anyMatch(c -> !c.ours) && System.nanoTime() > deadline) {
-      row.contenders.add(Contender.missing(way.label(), false, "not run: no time left"));
-      return;
-    }
-    Map<String, Object> request = new LinkedHashMap<>();
-    request.put("command", "prepare");
-    request.put("name", name);
-    request.putAll(command.apply(way));
-    // compiling may take longer than the row's share, but not than all there is
-    long left = Math.max(deadline - System.nanoTime(), 0) / 1_000_000_000;
-    Duration limit = Duration.ofSeconds(options.quick ? 120 : Math.max(45, 2 * left));
-    try {
-      JsonNode reply = peer.call(request, limit);
-      Contender contender =
-          new Contender(way.label(), false, !way.dtype.equals("tf32"), () -> peer.seconds(name));
-      contender.facts.put("agreement", reply.path("agreement"));
-      contender.facts.put("prepareSeconds", reply.path("prepareSeconds").asDouble());
-      for (String key :
-          List.of(
-              "bitsPerDimension",
-              "bitsPerDimensionEager",
-              "fromEager",
-              "cachedFromFull",
-              "drawnOtherwise")) {
-        if (reply.has(key)) {
-          contender.facts.put(key, reply.path(key));
-        }
-      }
-      contender.facts.put("worker", name);
-      row.contenders.add(contender);
-    } catch (PyTorchWorker.Refused e) {
-      row.contenders.add(Contender.missing(way.label(), false, e.kind() + ": " + e.getMessage()));
-      if (e.fatal()) {
-        lost(row);
-      }
-    }
-  }
-
-  /** The worker was killed, and with it what this row had prepared. */
-  private static void lost(Comparison row) {
-    for (Contender contender : row.contenders) {
-      if (!contender.ours && contender.problem == null) {
-        contender.problem = "the worker had to be started again before it was timed in full";
-      }
-    }
-  }
-
   /** Times a row, says it, and forgets what the worker holds of it. */
   private void finish(Comparison row, int rounds, long deadline) {
     row.run(rounds, deadline);
     rows.add(row);
     row.lines().forEach(console::say);
     if (peer != null) {
-      for (Contender contender : row.contenders) {
-        Object name = contender.facts.get("worker");
-        if (name != null && contender.problem == null) {
-          peer.free((String) name);
-        }
-      }
+      peer.free(row);
     }
   }
 
@@ -362,8 +193,7 @@ final class GpuBench {
     all.put("ours", ourCeilings());
     if (peer != null) {
       try {
-        JsonNode theirs = peer.call(Map.of("command", "machine"), START).path("ceilings");
-        all.put("pytorch", new ObjectMapper().convertValue(theirs, Map.class));
+        all.put("pytorch", new ObjectMapper().convertValue(peer.ceilings(), Map.class));
       } catch (PyTorchWorker.Refused e) {
         all.put("pytorch", e.kind() + ": " + e.getMessage());
       }
@@ -473,16 +303,16 @@ final class GpuBench {
           }
         }
         for (Way way : ways) {
-          if (way.variant.startsWith("compile")) {
+          if (way.variant().startsWith("compile")) {
             row.run(2, deadline); // should compiling take too long, the others have been timed
           }
-          add(
+          peer.add(
               row,
               way,
               deadline,
               w -> {
                 Map<String, Object> spec = new LinkedHashMap<>(kernel.spec());
-                spec.put("dtype", w.dtype);
+                spec.put("dtype", w.dtype());
                 Map<String, Object> more = new LinkedHashMap<>(w.options());
                 more.put("workload", "kernel");
                 more.put("spec", spec);
@@ -545,11 +375,11 @@ final class GpuBench {
 
   /** Has the worker load a network, once; returns a line that says why it could not, or null. */
   private String load(GpuNetwork network) throws IOException {
-    if (peer == null || peer.loaded.containsKey(network.name())) {
+    if (peer == null || peer.has(network)) {
       return null;
     }
     try {
-      peer.load(network.name(), network.command(work, reference));
+      peer.load(network, reference);
       return null;
     } catch (PyTorchWorker.Refused e) {
       return e.kind() + ": " + e.getMessage();
@@ -580,10 +410,10 @@ final class GpuBench {
     String dtype = type.label();
     String first = peer.has("graph") ? "graph" : "eager";
     Way plain = new Way(dtype, first, builds ? "cropped" : null, builds ? "nhwc" : null);
-    add(row, plain, deadline, command);
+    peer.add(row, plain, deadline, command);
     if (builds) {
-      add(row, new Way(dtype, first, "masked", "nhwc"), deadline, command);
-      add(row, new Way(dtype, first, "cropped", "nchw"), deadline, command);
+      peer.add(row, new Way(dtype, first, "masked", "nhwc"), deadline, command);
+      peer.add(row, new Way(dtype, first, "cropped", "nchw"), deadline, command);
       row.run(2, deadline);
     }
     Way best = plain;
@@ -596,17 +426,17 @@ final class GpuBench {
       }
     }
     if (!first.equals("eager")) {
-      add(row, best.with("eager"), deadline, command);
+      peer.add(row, best.with("eager"), deadline, command);
     } else {
-      add(row, best.with("graph"), deadline, command);
+      peer.add(row, best.with("graph"), deadline, command);
     }
     if (type == DType.F32 && !onCpu()) {
-      add(row, new Way("tf32", first, plain.kernel, plain.layout), deadline, command);
+      peer.add(row, new Way("tf32", first, plain.kernel(), plain.layout()), deadline, command);
     }
     row.run(2, deadline); // should compiling take too long, the others have been timed
-    add(row, best.with("compile+graph"), deadline, command);
+    peer.add(row, best.with("compile+graph"), deadline, command);
     if (builds) {
-      add(row, best.with("compile"), deadline, command);
+      peer.add(row, best.with("compile"), deadline, command);
     }
   }
 
@@ -640,7 +470,7 @@ final class GpuBench {
           type,
           deadline,
           true,
-          way -> network.prepare("train", network.batch(), way.dtype, way.options()));
+          way -> network.prepare("train", network.batch(), way.dtype(), way.options()));
       finish(row, rounds(), deadline);
     }
   }
@@ -683,7 +513,7 @@ final class GpuBench {
           type,
           deadline,
           !cached,
-          way -> network.prepare(cached ? "sample" : "forward", drawn, way.dtype, way.options()));
+          way -> network.prepare(cached ? "sample" : "forward", drawn, way.dtype(), way.options()));
       finish(row, cached ? rounds() : Math.max(PASSES, rounds()), deadline);
       if (!cached) {
         row.facts.put("passesOfASampler", network.passes());
