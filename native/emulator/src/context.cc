@@ -98,6 +98,7 @@ void destroyContext(Context* c) {
     d.modules.erase(m.get());
   }
   c->modules.clear();
+  unregisterAll(c);
   releaseAll(c, [](const Allocation& a) {
     if (a.pool != nullptr && !a.retired) leavePool(a);
   });

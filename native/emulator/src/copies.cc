@@ -224,7 +224,7 @@ GATUN_API int cuMemHostRegister_v2(void* p, size_t bytes, unsigned) {
   GATUN_ENTER();
   if (p == nullptr || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
   if (isPinned(reinterpret_cast<uintptr_t>(p), 1) ||
-      !registerHost(reinterpret_cast<uintptr_t>(p), bytes)) {
+      !registerHost(in.context, reinterpret_cast<uintptr_t>(p), bytes)) {
     return CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
   }
   return 0;

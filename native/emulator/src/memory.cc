@@ -21,9 +21,15 @@ struct Freed {
   size_t bytes;
 };
 
+/** Host memory that its owner had locked, of a context. */
+struct Registered {
+  size_t bytes;
+  const Context* context;
+};
+
 struct Heap {
   std::map<uintptr_t, Allocation> live;  // by first accessible page
-  std::map<uintptr_t, size_t> registered;
+  std::map<uintptr_t, Registered> registered;
   std::deque<Freed> freed;
   uintptr_t begin = 0, end = 0, cursor = 0;
   size_t used = 0;
@@ -219,18 +225,25 @@ const Allocation* find(uintptr_t address, size_t bytes) {
   return a;
 }
 
-bool registerHost(uintptr_t begin, size_t bytes) {
+bool registerHost(const Context* c, uintptr_t begin, size_t bytes) {
   Heap& h = heap();
   auto next = h.registered.lower_bound(begin);
   if (next != h.registered.end() && next->first < begin + bytes) return false;
   if (next != h.registered.begin()) {
     --next;
-    if (next->first + next->second > begin) return false;
+    if (next->first + next->second.bytes > begin) return false;
   }
-  h.registered[begin] = bytes;
+  h.registered[begin] = {bytes, c};
   return true;
 }
 bool unregisterHost(uintptr_t begin) { return heap().registered.erase(begin) != 0; }
+
+void unregisterAll(const Context* c) {
+  std::map<uintptr_t, Registered>& all = heap().registered;
+  for (auto i = all.begin(); i != all.end();) {
+    i = i->second.context == c ? all.erase(i) : std::next(i);
+  }
+}
 
 bool isPinned(uintptr_t address, size_t bytes) {
   const Allocation* a = find(address, bytes);
@@ -239,7 +252,8 @@ bool isPinned(uintptr_t address, size_t bytes) {
   auto next = h.registered.upper_bound(address);
   if (next == h.registered.begin()) return false;
   --next;
-  return address - next->first <= next->second && bytes <= next->second - (address - next->first);
+  const size_t all = next->second.bytes;
+  return address - next->first <= all && bytes <= all - (address - next->first);
 }
 
 size_t totalBytes() { return heap().total; }

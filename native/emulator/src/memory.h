@@ -38,8 +38,9 @@ void releaseAll(Context* context, const std::function<void(const Allocation&)>& 
 const Allocation* find(uintptr_t address, size_t bytes);
 
 /** False when some of it is registered already. */
-bool registerHost(uintptr_t begin, size_t bytes);
+bool registerHost(const Context* c, uintptr_t begin, size_t bytes);
 bool unregisterHost(uintptr_t begin);
+void unregisterAll(const Context* c);
 /** Page-locked host memory holds all of it: copies may be deferred. */
 bool isPinned(uintptr_t address, size_t bytes);
 

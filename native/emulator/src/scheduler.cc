@@ -40,6 +40,8 @@ struct AsyncCopy {
   unsigned bytes;
   unsigned sourceBytes;
   unsigned group;
+  bool read;  // already, when it was asked for
+  unsigned char bytesRead[16];
 };
 
 // Two cache lines; the first is all that a thread without barriers needs.
@@ -605,9 +607,13 @@ void copyAsync(void* to, const void* from, unsigned bytes, unsigned sourceBytes,
   }
   // Until waited for, the destination holds what no correct kernel reads.
   memset(to, 0xFF, bytes);
+  AsyncCopy copy{to, from, bytes, sourceBytes, t->group, false, {}};
+  // Hardware reads at any time up to the wait: in shuffled order now or then, else as late as it may.
+  copy.read = m.order == Order::kShuffle && (nextRandom() & 1) != 0;
+  if (copy.read) memcpy(copy.bytesRead, from, sourceBytes);
   Critical critical;
   if (t->copies == nullptr) t->copies = new std::vector<AsyncCopy>();
-  t->copies->push_back({to, from, bytes, sourceBytes, t->group});
+  t->copies->push_back(copy);
 }
 
 void copyCommit() { ++machine().current->group; }
@@ -619,7 +625,7 @@ void copyWait(unsigned groupsLeft) {
   for (size_t i = 0; i < t->copies->size(); ++i) {
     AsyncCopy c = (*t->copies)[i];
     if (c.group + groupsLeft < t->group) {
-      memcpy(c.to, c.from, c.sourceBytes);
+      memcpy(c.to, c.read ? c.bytesRead : c.from, c.sourceBytes);
       memset(static_cast<char*>(c.to) + c.sourceBytes, 0, c.bytes - c.sourceBytes);
     } else {
       (*t->copies)[kept++] = c;
@@ -965,6 +971,7 @@ void startBlock(Machine& m, BlockRun& b, ClusterRun& c, Thread* threads, unsigne
     Thread& t = threads[i];
     t.shown.spins = 0;
     t.group = 0;
+    if (t.copies != nullptr) t.copies->clear();
     t.arrived = false;
     makeReady(m, &t);
   }

@@ -495,9 +495,12 @@ int main(int argc, char** argv) {
   tileTimings();
 
   Device<float> x(8);
+  std::vector<float> host(1024);
+  MUST(cuMemHostRegister_v2(host.data(), 4096, 0));
   check(run("write_at", 1, 1, x.p, 4000) == 700 && cuDevicePrimaryCtxReset_v2(0) == 0 &&
             cuCtxSynchronize() == 0,
         "a reset of the device ends the fault");
+  check(cuMemHostRegister_v2(host.data(), 4096, 0) == 0, "and its hold on the host's memory");
   printf("%d passed, %d failed\n", passed, failed);
   return failed == 0 ? 0 : 1;
 }

@@ -156,6 +156,34 @@ TEST_KERNEL(copy_sizes)(const float* x, float* y, int n) {
 }
 KERNEL(copy_sizes, 32)
 
+/* The source changes between the copy and the wait. */
+TEST_KERNEL(copy_changed)(float* x, float* y) {
+  SHARED(float, tile, [8]);
+  const int t = threadIdx.x;
+  copy_async<4>(&tile[t], x + t, true);
+  copy_commit();
+  x[t] = -1;
+  copy_wait<0>();
+  y[t] = tile[t];
+}
+KERNEL(copy_changed, 8)
+
+/* The first block ends with a copy under way, the second has none. */
+TEST_KERNEL(copy_left)(const float* x, float* y) {
+  SHARED(float, tile, [8]);
+  const int t = threadIdx.x;
+  if (blockIdx.x == 0) {
+    copy_async<4>(&tile[t], x + t, true);
+    copy_commit();
+    return;
+  }
+  tile[t] = -2;
+  copy_commit();
+  copy_wait<0>();
+  y[t] = tile[t];
+}
+KERNEL(copy_left, 8)
+
 /* Wrong on purpose. */
 TEST_KERNEL(mma_diverged)(float* y, int how) {
   const int lane = threadIdx.x % 32;

@@ -191,6 +191,25 @@ void copies() {
   }
 }
 
+/** What was there when the copy was asked for, or when it was waited for; whatever the next block sees. */
+void unordered() {
+  Device<float> y(8);
+  Device<float> left(ramp(8));
+  MUST(run("copy_left", 2, 8, left.p, y.p));
+  bool own = true;
+  for (float v : y.get()) own = own && v == -2;
+  check(own, "a copy ends with its block");
+  int early = 0, late = 0;
+  for (int i = 0; i < 4; ++i) {
+    Device<float> x(ramp(8));
+    MUST(run("copy_changed", 1, 8, x.p, y.p));
+    auto v = y.get();
+    for (int t = 0; t < 8; ++t) (v[size_t(t)] == -1 ? late : early) += 1;
+  }
+  const bool shuffled = label.find("shuffle") != std::string::npos;
+  check(late > 0 && (early > 0) == shuffled, "a source that changes under way is read early or late");
+}
+
 void tileFaults() {
   Device<float> x(ramp(64)), y(64);
   faults("mma in half a warp", run("mma_diverged", 1, 32, y.p, 0), 719,
@@ -227,6 +246,7 @@ void tiles() {
   mmaLayout();
   ldmatrixLayout();
   copies();
+  unordered();
   gemm();
   tileFaults();
 }
