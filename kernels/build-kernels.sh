@@ -1,6 +1,6 @@
 #!/bin/sh
 # build-kernels.sh OUT_DIR - compiles every src/main/cuda/<family>/<op>.cu:
-#   OUT_DIR/<op>.fatbin    by nvcc: sm_80, sm_86, sm_89, sm_90a and PTX for the rest
+#   OUT_DIR/<op>.fatbin    by nvcc: sm_80, sm_86, sm_89, sm_90a; PTX of 8.0 and, with clusters, of 9.0 for the rest
 #   OUT_DIR/<op>.ptxas.txt registers, shared memory and spills; a spill fails the build, and so does an
 #                          instruction that the file's header names after "PTX:" and its PTX lacks
 #   OUT_DIR/<op>.host.so   by g++, for the emulator
@@ -43,7 +43,7 @@ newer() { # TARGET SOURCE...
 
 arch="-gencode arch=compute_80,code=sm_80 -gencode arch=compute_86,code=sm_86"
 arch="$arch -gencode arch=compute_89,code=sm_89 -gencode arch=compute_90a,code=sm_90a"
-arch="$arch -gencode arch=compute_80,code=compute_80"
+arch="$arch -gencode arch=compute_80,code=compute_80 -gencode arch=compute_90,code=compute_90"
 
 mkdir -p "$out/common"
 for file in "$src"/common/*.cuh; do

@@ -142,6 +142,27 @@ public final class CausalPlan {
     return output;
   }
 
+  /**
+   * Checks the labels that images are to be drawn for.
+   *
+   * @throws IllegalArgumentException in one line if a table of the network has no row for one
+   */
+  public void requireLabels(byte[] labels) {
+    for (Unit unit : units) {
+      if (unit.op() instanceof AddBias && unit.inputs().size() > 2) {
+        int rows = unit.inputs().get(1).shape().dim(0);
+        for (int image = 0; image < labels.length; image++) {
+          int label = Byte.toUnsignedInt(labels[image]);
+          if (label >= rows) {
+            throw new IllegalArgumentException(
+                "add_bias: label %d of image %d, but the table has %d rows"
+                    .formatted(label, image, rows));
+          }
+        }
+      }
+    }
+  }
+
   /** Into how many groups, by colour, a value's channels are divided. */
   public int groups(Value value) {
     return groups.get(value);
@@ -294,8 +315,11 @@ public final class CausalPlan {
     };
   }
 
+  /** As its inputs have; but pixels with their channel of ones do not divide by colour. */
   private int most(Graph.Node node, Set<Value> dependent) {
-    return node.inputs().stream().filter(dependent::contains).mapToInt(groups::get).max().orElse(1);
+    int most =
+        node.inputs().stream().filter(dependent::contains).mapToInt(groups::get).max().orElse(1);
+    return node.outputs().getFirst().shape().dim(3) % most == 0 ? most : 1;
   }
 
   private void analyse(Graph.Node node, Set<Value> dependent) {

@@ -9,6 +9,7 @@ import java.util.HashMap;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 
 /** Puts one op in the place of two where a device has it: a pass over memory less. */
@@ -42,7 +43,7 @@ final class Fusion {
         Graph.Node conv = unit.inputs().getFirst().producer;
         Integer at = conv == null ? null : places.get(conv);
         // a convolution that another unit has already is not there any more
-        if (at != null && all[at] == conv) {
+        if (at != null && all[at] == conv && !writes(all, at + 1, i + 1)) {
           Graph.Node one = fuse(conv, unit, i);
           if (one != null) {
             all[at] = null;
@@ -51,7 +52,16 @@ final class Fusion {
         }
       }
     }
-    return Arrays.stream(all).filter(node -> node != null).toList();
+    return Arrays.stream(all).filter(Objects::nonNull).toList();
+  }
+
+  /** Whether a node of [from, to) changes memory that outlives a run: a parameter, say. */
+  private static boolean writes(Graph.Node[] all, int from, int to) {
+    return Arrays.stream(all, from, to)
+        .filter(Objects::nonNull)
+        .anyMatch(node ->
+            !node.op().mutates().isEmpty()
+                || node.outputs().stream().anyMatch(v -> v.storage != null));
   }
 
   /** Both in the unit's place, or null where that cannot be or is no gain. */

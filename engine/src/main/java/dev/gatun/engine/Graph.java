@@ -36,11 +36,7 @@ public final class Graph {
    * @throws ShapeException if the inputs do not fit the op
    */
   public List<Value> apply(Op op, List<Value> inputs) {
-    for (Value input : inputs) {
-      if (input.graph != this) {
-        throw new IllegalArgumentException(op.name() + ": input " + input + " is of another graph");
-      }
-    }
+    inputs.forEach(input -> requireOwn(input, op.name()));
     List<TensorSpec> specs = op.check(inputs.stream().map(Value::spec).toList());
     List<Value> outputs = new ArrayList<>();
     Node node = new Node(op, List.copyOf(inputs), outputs);
@@ -49,6 +45,12 @@ public final class Graph {
     }
     nodes.add(node);
     return Collections.unmodifiableList(outputs);
+  }
+
+  private void requireOwn(Value value, String what) {
+    if (value.graph != this) {
+      throw new IllegalArgumentException(what + ": " + value + " is of another graph");
+    }
   }
 
   /** Applies an op and returns its first output. */
@@ -62,6 +64,7 @@ public final class Graph {
    * @throws ShapeException if shapes or dtypes differ
    */
   public void store(Value value, Tensor target) {
+    requireOwn(value, "store");
     if (!value.spec.equals(target.spec())) {
       throw new ShapeException("cannot store " + value + " in a tensor " + target.spec());
     }
@@ -83,6 +86,8 @@ public final class Graph {
 
   /** As {@link #gradients(Value, List)}, times {@code share}. */
   public List<Value> gradients(Value loss, List<Value> wrt, float share) {
+    requireOwn(loss, "gradients");
+    wrt.forEach(value -> requireOwn(value, "gradients"));
     if (loss.shape().elements() != 1) {
       throw new ShapeException("gradients need a one-element loss, this is " + loss);
     }
@@ -143,10 +148,14 @@ public final class Graph {
    * needs; the rest is dropped.
    *
    * @param keep values whose content can be read after a run, through {@link Program#tensor}
+   * @throws IllegalArgumentException if a value is of another graph
    * @throws UnsupportedOpException if the device lacks one of the ops
    * @throws OutOfMemoryException if the plan does not fit
    */
   public Program compile(Device device, Value... keep) {
+    for (Value value : keep) {
+      requireOwn(value, "compile");
+    }
     List<Node> live = Fusion.apply(device, liveNodes(keep), keep);
     Map<Value, Integer> lastUse = new HashMap<>();
     for (int i = 0; i < live.size(); i++) {

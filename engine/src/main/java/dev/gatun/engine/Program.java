@@ -99,7 +99,9 @@ public final class Program implements AutoCloseable {
 
   @Override
   public void close() {
-    recorded.close();
-    arena.close();
+    try (Owned all = new Owned()) {
+      all.add(arena);
+      all.add(recorded);
+    }
   }
 }

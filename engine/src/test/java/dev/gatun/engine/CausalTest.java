@@ -283,6 +283,18 @@ class CausalTest {
     return net.masked(Taps.point(), false, h, 9, null);
   }
 
+  /** Three colours in turn: rows that keep them apart, and a unit on the pixels themselves. */
+  private static Value colourRows(Net net) {
+    int f = 12;
+    Value apart = net.masked(Taps.masked(3, true), true, net.pixels(), 2 * f, null);
+    apart = net.apply(new Gate(Gate.Kind.TANH, 3), apart);
+    Value above = net.conv(Taps.rectangle(-1, -1, -1, 1), apart, 2 * f);
+    Value positive = net.apply(new Relu(), net.pixels());
+    Value before = net.conv(Taps.rectangle(0, 0, -2, -1), positive, 2 * f, above);
+    Value h = net.masked(Taps.rectangle(0, 0, -1, 0), true, net.pixels(), 2 * f, before);
+    return net.masked(Taps.point(), false, net.apply(new Gate(Gate.Kind.TANH, 3), h), 9, null);
+  }
+
   /** Dilated rows and columns, values read at several distances, all that is odd at once. */
   private static Value odd(Net net) {
     Value far = net.conv(Taps.rectangle(-2, -2, -1, 2), net.pixels(), 17);
@@ -310,6 +322,7 @@ class CausalTest {
           new Network("levels in grey", 1, 1, CausalTest::levels),
           new Network("colours in turn", 3, 3, CausalTest::colours),
           new Network("two stacks, colours in turn", 3, 3, CausalTest::colourStacks),
+          new Network("rows of colours in turn", 3, 3, CausalTest::colourRows),
           new Network("odd", 1, 1, CausalTest::odd));
 
   // ------------------------------------------------------------------ what rounding can do
@@ -821,6 +834,20 @@ class CausalTest {
                     throw new AssertionError("an error");
                   }));
       assertTrue(program.bareSeconds(program.lanes()) > 0);
+    }
+  }
+
+  @Test
+  void aLabelWithoutARowIsRefused() {
+    try (Net net = NETWORKS.get(2).net(DType.F32, 2, 5, 6);
+        CausalProgram program = net.causal()) {
+      byte[][] labels = new byte[program.lanes()][2];
+      labels[program.lanes() - 1][1] = 10;
+      IllegalArgumentException e =
+          assertThrows(
+              IllegalArgumentException.class,
+              () -> program.run(program.lanes(), labels, (at, row, column, pass, p, pixel) -> {}));
+      assertEquals("add_bias: label 10 of image 1, but the table has 10 rows", e.getMessage());
     }
   }
 

@@ -191,6 +191,12 @@ class GraphTest {
     Value x = graph.bind(tensor(1, 3, 4));
     Value other = new Graph().bind(tensor(2, 3, 4));
     assertThrows(IllegalArgumentException.class, () -> graph.apply(new Add(), x, other));
+    Value theirs = other.graph.apply(new Relu(), other);
+    IllegalArgumentException foreign =
+        assertThrows(IllegalArgumentException.class, () -> graph.compile(device, theirs));
+    assertEquals("compile: " + theirs + " is of another graph", foreign.getMessage());
+    assertThrows(IllegalArgumentException.class, () -> graph.store(theirs, tensor(2, 3, 4)));
+    assertThrows(IllegalArgumentException.class, () -> graph.gradients(theirs, List.of(x)));
     ShapeException shape =
         assertThrows(ShapeException.class, () -> graph.store(x, tensor(3, 4, 3)));
     assertTrue(shape.getMessage().contains("[4,3] f32"), shape.getMessage());

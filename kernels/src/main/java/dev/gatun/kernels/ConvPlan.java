@@ -54,7 +54,28 @@ public final class ConvPlan {
       Activation activation,
       int half,
       int from,
-      int to) {}
+      int to) {
+    /** The sums and nothing else, of {@code channels} channels. */
+    public static Output of(long y, boolean f32, int channels) {
+      return new Output(0, 0, 0, 0, y, f32, Activation.NONE, 0, 0, channels);
+    }
+
+    /** With this added to the sums. */
+    public Output plus(long newBias, long newAddend) {
+      return new Output(newBias, newAddend, sum, residual, y, f32, activation, half, from, to);
+    }
+
+    /** With the sums through an activation, and kept at {@code newSum}. */
+    public Output through(Activation newActivation, int newHalf, long newResidual, long newSum) {
+      return new Output(
+          bias, addend, newSum, newResidual, y, f32, newActivation, newHalf, from, to);
+    }
+
+    /** Of a range of the sums' channels. */
+    public Output channels(int newFrom, int newTo) {
+      return new Output(bias, addend, sum, residual, y, f32, activation, half, newFrom, newTo);
+    }
+  }
 
   private enum Tile {
     LARGE(128, 128),

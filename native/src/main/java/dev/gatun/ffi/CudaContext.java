@@ -70,7 +70,7 @@ public final class CudaContext implements AutoCloseable {
         life.holders++;
         return new CudaContext(library, ordinal, device, context, life);
       } catch (RuntimeException e) {
-        JCudaDriver.cuDevicePrimaryCtxRelease(device);
+        CudaException.quietly(() -> JCudaDriver.cuDevicePrimaryCtxRelease(device));
         throw e;
       }
     }
@@ -97,6 +97,11 @@ public final class CudaContext implements AutoCloseable {
   /** What killed the context, or null. */
   public CudaException failure() {
     return life.failure;
+  }
+
+  /** Waits for all streams of the context, those of others too. */
+  public void synchronize() {
+    CudaException.check("cuCtxSynchronize", JCudaDriver::cuCtxSynchronize);
   }
 
   /** Free and total bytes of the GPU. */

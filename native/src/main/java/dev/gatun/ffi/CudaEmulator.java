@@ -25,7 +25,7 @@ public final class CudaEmulator {
     try {
       check("gatunEmuSetOrder", (int) Calls.SET_ORDER.invokeExact(order.ordinal(), seed));
     } catch (Throwable e) {
-      throw rethrown(e);
+      throw LibraryFunctions.rethrown(e);
     }
   }
 
@@ -35,7 +35,7 @@ public final class CudaEmulator {
     try {
       check("gatunEmuSetWatchdogMillis", (int) Calls.SET_WATCHDOG.invokeExact(limit.toMillis()));
     } catch (Throwable e) {
-      throw rethrown(e);
+      throw LibraryFunctions.rethrown(e);
     }
   }
 
@@ -44,9 +44,9 @@ public final class CudaEmulator {
     requireOpen();
     try {
       MemorySegment text = (MemorySegment) Calls.LAST_FAULT.invokeExact();
-      return text.equals(MemorySegment.NULL) ? "" : text.reinterpret(1 << 16).getString(0);
+      return LibraryFunctions.text(text);
     } catch (Throwable e) {
-      throw rethrown(e);
+      throw LibraryFunctions.rethrown(e);
     }
   }
 
@@ -56,7 +56,7 @@ public final class CudaEmulator {
     try {
       check("gatunEmuClearFault", (int) Calls.CLEAR_FAULT.invokeExact());
     } catch (Throwable e) {
-      throw rethrown(e);
+      throw LibraryFunctions.rethrown(e);
     }
   }
 
@@ -75,13 +75,6 @@ public final class CudaEmulator {
     if (status != 0) {
       throw CudaException.ofStatus(call, status);
     }
-  }
-
-  private static RuntimeException rethrown(Throwable e) {
-    if (e instanceof Error error) {
-      throw error;
-    }
-    return e instanceof RuntimeException known ? known : new IllegalStateException(e);
   }
 
   /** Bound at first use, when the library is open. */

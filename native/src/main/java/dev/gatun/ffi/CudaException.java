@@ -71,6 +71,15 @@ public final class CudaException extends RuntimeException {
     }
   }
 
+  /** Runs a call that cleans up after a failure, which is what will be told. */
+  static void quietly(Call body) {
+    try {
+      body.status();
+    } catch (jcuda.CudaException e) {
+      // the failure before it says more
+    }
+  }
+
   /**
    * Runs a cuDNN call.
    *

@@ -23,7 +23,7 @@ public final class CudaGraph implements AutoCloseable {
       CudaException.check(
           "cuGraphInstantiate", () -> JCudaDriver.cuGraphInstantiate(executable, graph, 0));
     } finally {
-      JCudaDriver.cuGraphDestroy(graph);
+      CudaException.quietly(() -> JCudaDriver.cuGraphDestroy(graph));
     }
     segment = MemorySegment.ofAddress(executable.value());
   }

@@ -11,21 +11,26 @@ import java.lang.foreign.MemorySegment;
  * Grid, block and attributes of a launch on one stream, laid out once and used at every launch; see
  * {@link CudaFunction#launchEx}.
  */
-public final class CudaLaunchConfig implements AutoCloseable {
+public final class CudaLaunchConfig {
   private static final int MAX_ATTRIBUTES = 3;
   private static final int MAX_CLUSTER = 16;
 
-  private final Arena arena = Arena.ofShared();
   private final MemorySegment config;
   private final MemorySegment attributes;
-  // of the global scope, as the parameters' are: close() is the owner's to order
+  // of the global scope, as the parameters' are
   private final MemorySegment segment;
   private final int gridX;
   private final int gridY;
   private final int gridZ;
   private int count;
 
+  /**
+   * Lays out a launch without attributes.
+   *
+   * @param arena whose end is the caller's to order: no launch may be under way with it
+   */
   public CudaLaunchConfig(
+      Arena arena,
       CudaStream stream,
       int gridX,
       int gridY,
@@ -34,10 +39,11 @@ public final class CudaLaunchConfig implements AutoCloseable {
       int blockY,
       int blockZ,
       int sharedBytes) {
-    this(stream.segment(), gridX, gridY, gridZ, blockX, blockY, blockZ, sharedBytes);
+    this(arena, stream.segment(), gridX, gridY, gridZ, blockX, blockY, blockZ, sharedBytes);
   }
 
   CudaLaunchConfig(
+      Arena arena,
       MemorySegment stream,
       int gridX,
       int gridY,
@@ -119,11 +125,5 @@ public final class CudaLaunchConfig implements AutoCloseable {
 
   MemorySegment segment() {
     return segment;
-  }
-
-  /** Gives the memory back; no launch may be under way with it. */
-  @Override
-  public void close() {
-    arena.close();
   }
 }

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.stream.Stream;
 import jcuda.driver.CUdevice;
 import jcuda.driver.JCudaDriver;
@@ -37,6 +38,7 @@ public final class CudaLibrary {
 
   private static final String EMULATOR = "/dev/gatun/emulator/libcuda.so.1";
   private static final String EMULATED_DNN = "/dev/gatun/emulator/libcudnn.so.9";
+  private static final List<String> HOST_CODE = List.of("avx2", "bmi2", "f16c", "fma", "movbe");
   private static volatile CudaLibrary current;
 
   private final Kind kind;
@@ -193,6 +195,9 @@ public final class CudaLibrary {
   private static void requireAllowed(Kind kind) {
     String only = System.getProperty("gatun.cuda.driver");
     if (only == null || only.equalsIgnoreCase(kind.name())) {
+      if (kind == Kind.EMULATED) {
+        requireProcessor(Path.of("/proc/cpuinfo"));
+      }
       return;
     }
     if (!only.equalsIgnoreCase("real") && !only.equalsIgnoreCase("emulated")) {
@@ -200,6 +205,27 @@ public final class CudaLibrary {
           "property gatun.cuda.driver is '" + only + "': expected real or emulated");
     }
     throw new LibraryException("property gatun.cuda.driver=" + only + " keeps this process to it");
+  }
+
+  /** The kernels' host code is for x86-64-v3: on a processor without it the JVM would be gone. */
+  static void requireProcessor(Path cpuinfo) {
+    try (Stream<String> lines = Files.lines(cpuinfo)) {
+      List<String> flags =
+          lines
+              .filter(line -> line.startsWith("flags"))
+              .findFirst()
+              .map(line -> List.of(line.split("\\s+")))
+              .orElse(HOST_CODE);
+      for (String flag : HOST_CODE) {
+        if (!flags.contains(flag)) {
+          throw new LibraryException(
+              "the CUDA emulator needs a processor of x86-64-v3 (2013 or newer); this one lacks "
+                  + flag);
+        }
+      }
+    } catch (IOException e) {
+      throw new LibraryException("cannot read " + cpuinfo + ": " + e, e);
+    }
   }
 
   /** JCuda finds its driver by name, so one that somebody else opened would be taken for ours. */

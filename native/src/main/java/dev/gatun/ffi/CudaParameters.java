@@ -6,17 +6,21 @@ import java.lang.foreign.ValueLayout;
 import java.util.List;
 
 /** A kernel's arguments, laid out once and used at every launch. */
-public final class CudaParameters implements AutoCloseable {
+public final class CudaParameters {
   // as far as numbers and structs of them can want to be aligned; tensor maps are larger, and
   // further
   private static final long ALIGNMENT = 16;
 
-  private final Arena arena = Arena.ofShared();
-  // of the global scope: a call need not hold the arena open, close() is the owner's to order
+  // of the global scope: a call need not hold the arena open
   private final MemorySegment pointers;
 
-  /** Copies the arguments: each as the kernel's parameter lies in memory, in the kernel's order. */
-  public CudaParameters(List<byte[]> arguments) {
+  /**
+   * Copies the arguments.
+   *
+   * @param arena whose end is the caller's to order: no launch may be under way with them
+   * @param arguments each as the kernel's parameter lies in memory, in the kernel's order
+   */
+  public CudaParameters(Arena arena, List<byte[]> arguments) {
     MemorySegment table = arena.allocate(ValueLayout.JAVA_LONG, Math.max(1, arguments.size()));
     for (int i = 0; i < arguments.size(); i++) {
       byte[] bytes = arguments.get(i);
@@ -33,11 +37,5 @@ public final class CudaParameters implements AutoCloseable {
 
   MemorySegment pointers() {
     return pointers;
-  }
-
-  /** Gives the memory back; no launch may be under way with it. */
-  @Override
-  public void close() {
-    arena.close();
   }
 }

@@ -64,7 +64,7 @@ public final class CudaPool implements AutoCloseable {
         throw CudaException.ofStatus("cuMemPoolSetAttribute", status);
       }
     } catch (RuntimeException e) {
-      JCudaDriver.cuMemPoolDestroy(handle);
+      CudaException.quietly(() -> JCudaDriver.cuMemPoolDestroy(handle));
       throw e;
     }
     return pool;

@@ -33,7 +33,11 @@ public final class CudaStaging implements AutoCloseable {
         read[i] = event;
       }
     } catch (RuntimeException e) {
-      close();
+      try {
+        close();
+      } catch (CudaException late) {
+        e.addSuppressed(late);
+      }
       throw e;
     }
   }
@@ -68,9 +72,9 @@ public final class CudaStaging implements AutoCloseable {
 
   /** Copies from the device, after what the stream has; done when it returns. */
   public void download(long address, MemorySegment target) {
+    stream.synchronize(); // even where there is nothing to copy
     for (long done = 0; done < target.byteSize(); ) {
       long count = Math.min(target.byteSize() - done, PARTS * PART_BYTES);
-      stream.synchronize(); // all parts are free
       CudaContext.Address device = new CudaContext.Address(address + done);
       CudaException.check(
           "cuMemcpyDtoHAsync",
@@ -86,11 +90,14 @@ public final class CudaStaging implements AutoCloseable {
   /** Gives the memory back; the stream has nothing to do any more. */
   @Override
   public void close() {
-    for (CUevent event : read) {
-      if (event != null) {
-        JCudaDriver.cuEventDestroy(event);
+    try {
+      for (CUevent event : read) {
+        if (event != null) {
+          CudaException.check("cuEventDestroy", () -> JCudaDriver.cuEventDestroy(event));
+        }
       }
+    } finally {
+      memory.close();
     }
-    memory.close();
   }
 }

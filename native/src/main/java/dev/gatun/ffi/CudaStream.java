@@ -31,7 +31,7 @@ public final class CudaStream implements AutoCloseable {
   }
 
   /**
-   * A stream that somebody else made and closes: it can be launched on, and no more.
+   * A stream that somebody else made: it can be launched on, and no more. Closing it does nothing.
    *
    * @param address a {@code CUstream}
    */
@@ -64,8 +64,15 @@ public final class CudaStream implements AutoCloseable {
     return segment;
   }
 
-  /** Waits until all work is done; throws what went wrong in it. */
+  /**
+   * Waits until all work is done; throws what went wrong in it.
+   *
+   * @throws IllegalStateException if it is somebody else's, who is to wait for it
+   */
   public void synchronize() {
+    if (handle == null) {
+      throw new IllegalStateException("a stream of the caller's is the caller's to wait for");
+    }
     CudaException.check("cuStreamSynchronize", () -> JCudaDriver.cuStreamSynchronize(handle));
   }
 
@@ -87,17 +94,18 @@ public final class CudaStream implements AutoCloseable {
 
   /** Ends a capture that failed, without a word: the failure has been told. */
   public void abandonCapture() {
-    CUgraph graph = new CUgraph();
-    try {
-      JCudaDriver.cuStreamEndCapture(handle, graph);
-      JCudaDriver.cuGraphDestroy(graph);
-    } catch (jcuda.CudaException e) {
-      // a capture that is invalid has no graph
-    }
+    CudaException.quietly(() -> {
+      CUgraph graph = new CUgraph();
+      JCudaDriver.cuStreamEndCapture(handle, graph); // one that is invalid has no graph
+      return JCudaDriver.cuGraphDestroy(graph);
+    });
   }
 
   @Override
   public void close() {
+    if (handle == null) {
+      return;
+    }
     CudaException.check("cuStreamDestroy", () -> JCudaDriver.cuStreamDestroy(handle));
   }
 }

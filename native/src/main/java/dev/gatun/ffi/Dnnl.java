@@ -111,7 +111,7 @@ public final class Dnnl implements AutoCloseable {
   /** oneDNN's own version, such as {@code 3.13.0}. */
   public static String version() {
     library();
-    MemorySegment v = dnnl_version().reinterpret(12);
+    MemorySegment v = HostMemory.at(dnnl_version().address(), 12);
     return v.get(C_INT, 0) + "." + v.get(C_INT, 4) + "." + v.get(C_INT, 8);
   }
 

@@ -212,7 +212,7 @@ public final class DnnlPrimitive implements AutoCloseable {
       Dnnl.check(
           dnnl_primitive_desc_query(descriptor, dnnl_query_impl_info_str(), 0, out),
           "dnnl_primitive_desc_query");
-      return out.get(C_POINTER, 0).reinterpret(256).getString(0);
+      return LibraryFunctions.text(out.get(C_POINTER, 0));
     }
   }
 

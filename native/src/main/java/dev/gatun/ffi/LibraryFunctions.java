@@ -13,6 +13,8 @@ import java.util.function.Supplier;
  * loaded, which may hold another version of the same library; so of them only the types are used.
  */
 final class LibraryFunctions {
+  private static final int MAX_TEXT = 1 << 16;
+
   private final LibraryFinder.Opened library;
   private final SymbolLookup symbols;
 
@@ -50,6 +52,8 @@ final class LibraryFunctions {
 
   /** A string that a function returned; empty for a null pointer. */
   static String text(MemorySegment address) {
-    return address.equals(MemorySegment.NULL) ? "" : address.reinterpret(1 << 12).getString(0);
+    return address.equals(MemorySegment.NULL)
+        ? ""
+        : HostMemory.at(address.address(), MAX_TEXT).getString(0);
   }
 }

@@ -31,6 +31,8 @@ public final class NativeFiles {
   private static final Set<PosixFilePermission> PRIVATE =
       PosixFilePermissions.fromString("rwx------");
 
+  private static final Integer ROOT = 0;
+
   private NativeFiles() {}
 
   /**
@@ -72,7 +74,8 @@ public final class NativeFiles {
   /**
    * Creates {@code folder} for this user alone.
    *
-   * @throws LibraryException if it cannot be created, or exists and others may write to it
+   * @throws LibraryException if it cannot be created, or exists and is others' or theirs to write
+   *     to
    */
   public static Path privateFolder(Path folder) {
     try {
@@ -89,6 +92,15 @@ public final class NativeFiles {
                 + " run 'chmod go-w "
                 + folder
                 + "' or set GATUN_CACHE to a private folder");
+      }
+      Object owner = Files.getAttribute(folder, "unix:uid", LinkOption.NOFOLLOW_LINKS);
+      Object self = Files.getAttribute(Path.of("/proc/self"), "unix:uid");
+      if (!owner.equals(self) && !owner.equals(ROOT)) {
+        throw new LibraryException(
+            folder
+                + " belongs to another user ("
+                + owner
+                + "), so libraries are not opened from it: set GATUN_CACHE to a folder of your own");
       }
       return folder;
     } catch (IOException e) {

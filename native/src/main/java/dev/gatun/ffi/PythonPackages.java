@@ -16,15 +16,16 @@ final class PythonPackages {
   private static final String QUESTION =
       "import sys\nfor p in sys.path:\n if p.endswith(('site-packages', 'dist-packages')): print(p)";
 
+  private static List<Path> folders = List.of();
+
   private PythonPackages() {}
 
-  private static final class Holder {
-    static final List<Path> FOLDERS = ask(List.of("python3", "-c", QUESTION), LIMIT);
-  }
-
-  /** Asked once a process; empty where there is no python3, or none that answers. */
-  static List<Path> folders() {
-    return Holder.FOLDERS;
+  /** Empty where there is no python3, or none that answers; an answer is kept. */
+  static synchronized List<Path> folders() {
+    if (folders.isEmpty()) {
+      folders = ask(List.of("python3", "-c", QUESTION), LIMIT);
+    }
+    return folders;
   }
 
   /** The existing folders, one a line, that a command prints within the time. */

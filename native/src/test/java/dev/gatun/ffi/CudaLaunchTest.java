@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.gatun.ffi.cuda.CUlaunchAttributeValue_union;
 import dev.gatun.ffi.cuda.CUlaunchAttribute_st;
 import dev.gatun.ffi.cuda.CUlaunchConfig_st;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
@@ -31,8 +32,8 @@ class CudaLaunchTest {
 
   @TempDir Path folder;
 
-  private static CudaLaunchConfig config(int gridX) {
-    return new CudaLaunchConfig(MemorySegment.ofAddress(0x77), gridX, 2, 3, 32, 4, 5, 640);
+  private static CudaLaunchConfig config(Arena arena, int gridX) {
+    return new CudaLaunchConfig(arena, MemorySegment.ofAddress(0x77), gridX, 2, 3, 32, 4, 5, 640);
   }
 
   private static MemorySegment attribute(CudaLaunchConfig config, int index) {
@@ -43,7 +44,8 @@ class CudaLaunchTest {
 
   @Test
   void aConfigurationHoldsWhatItWasGiven() {
-    try (CudaLaunchConfig config = config(8)) {
+    try (Arena arena = Arena.ofConfined()) {
+      CudaLaunchConfig config = config(arena, 8);
       MemorySegment s = config.segment().reinterpret(CUlaunchConfig_st.sizeof());
       int[] numbers = s.asSlice(0, 28).toArray(ValueLayout.JAVA_INT);
       assertEquals(
@@ -69,7 +71,8 @@ class CudaLaunchTest {
 
   @Test
   void clustersThatCannotBeAreRefused() {
-    try (CudaLaunchConfig config = config(9)) {
+    try (Arena arena = Arena.ofConfined()) {
+      CudaLaunchConfig config = config(arena, 9);
       IllegalArgumentException part =
           assertThrows(IllegalArgumentException.class, () -> config.cluster(2, 1, 1));
       assertEquals("cluster (2,1,1) does not divide grid (9,2,3)", part.getMessage());
@@ -101,16 +104,18 @@ class CudaLaunchTest {
         CudaPool pool = context.createPool();
         CudaStaging staging = new CudaStaging(stream);
         CudaModule module = context.load(Files.readAllBytes(image));
-        CudaLaunchConfig plain = new CudaLaunchConfig(stream, 4, 1, 1, 1, 1, 1, 0);
-        CudaLaunchConfig cooperative = new CudaLaunchConfig(stream, 2, 1, 1, 1, 1, 1, 0);
-        CudaLaunchConfig all = new CudaLaunchConfig(stream, 3, 1, 1, 1, 1, 1, 0);
-        CudaLaunchConfig empty = new CudaLaunchConfig(stream, 0, 1, 1, 1, 1, 1, 0)) {
+        Arena arena = Arena.ofConfined()) {
+      CudaLaunchConfig plain = new CudaLaunchConfig(arena, stream, 4, 1, 1, 1, 1, 1, 0);
+      CudaLaunchConfig cooperative = new CudaLaunchConfig(arena, stream, 2, 1, 1, 1, 1, 1, 0);
+      CudaLaunchConfig all = new CudaLaunchConfig(arena, stream, 3, 1, 1, 1, 1, 1, 0);
+      CudaLaunchConfig empty = new CudaLaunchConfig(arena, stream, 0, 1, 1, 1, 1, 1, 0);
       CudaFunction function = module.function("add_block");
       long x = pool.allocate(4, stream);
       context.zero(x, 4, stream);
       ByteBuffer pointer = ByteBuffer.allocate(8).order(ByteOrder.nativeOrder()).putLong(x);
       ByteBuffer hundred = ByteBuffer.allocate(4).order(ByteOrder.nativeOrder()).putInt(100);
-      CudaParameters parameters = new CudaParameters(List.of(pointer.array(), hundred.array()));
+      CudaParameters parameters =
+          new CudaParameters(arena, List.of(pointer.array(), hundred.array()));
       function.launch(stream, 1, 1, 1, 1, 1, 1, 0, parameters);
       function.launchEx(plain, parameters);
       function.launchEx(cooperative.cooperative(), parameters);
@@ -123,7 +128,6 @@ class CudaLaunchTest {
           assertThrows(CudaException.class, () -> function.launchEx(empty, parameters));
       assertTrue(
           e.getMessage().startsWith("cuLaunchKernelEx add_block: CUDA_ERROR_"), e.getMessage());
-      parameters.close();
       pool.free(x, stream);
       stream.synchronize();
     }

@@ -37,6 +37,18 @@ class CudaLibraryTest {
   }
 
   @Test
+  void aProcessorWithoutAvx2IsRefused(@TempDir Path folder) throws Exception {
+    Path cpuinfo = folder.resolve("cpuinfo");
+    Files.writeString(cpuinfo, "model name : old\nflags : fpu bmi2 f16c fma movbe avx\n");
+    LibraryException e =
+        assertThrows(LibraryException.class, () -> CudaLibrary.requireProcessor(cpuinfo));
+    assertOneLine(e.getMessage());
+    assertTrue(e.getMessage().endsWith("this one lacks avx2"), e.getMessage());
+    Files.writeString(cpuinfo, "flags\t\t: fpu bmi2 f16c fma movbe avx avx2\n");
+    CudaLibrary.requireProcessor(cpuinfo);
+  }
+
+  @Test
   void asSecondDriverTheRealOneIsRefused() {
     CudaLibrary library = CudaLibrary.open(Kind.EMULATED);
     LibraryException e = assertThrows(LibraryException.class, () -> CudaLibrary.open(Kind.REAL));

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.ffi.CudaTensorMap.Element;
 import dev.gatun.ffi.CudaTensorMap.Swizzle;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
@@ -98,7 +99,7 @@ class CudaTensorMapTest {
       if (arguments.length > 0) {
         System.load(arguments[0]);
       }
-      try {
+      try (Arena arena = Arena.ofConfined()) {
         CudaTensorMap map =
             CudaTensorMap.tiled(
                 Element.BF16,
@@ -111,13 +112,12 @@ class CudaTensorMapTest {
         for (int i : new int[] {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15}) {
           line.append(map.bytes().getAtIndex(ValueLayout.JAVA_LONG, i)).append(' ');
         }
-        CudaParameters parameters = new CudaParameters(List.of(map.argument()));
+        CudaParameters parameters = new CudaParameters(arena, List.of(map.argument()));
         MemorySegment argument = parameters.pointers().reinterpret(8).get(ValueLayout.ADDRESS, 0);
         line.append("argument at ").append(argument.address() % CudaTensorMap.ALIGNMENT);
         line.append(" of ").append(map.bytes().byteSize());
         boolean same = argument.reinterpret(128).mismatch(map.bytes()) == -1;
         System.out.println(same ? line : "the argument is another map");
-        parameters.close();
       } catch (LibraryException e) {
         System.out.println(e.getMessage());
       }

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
 import java.io.InputStream;
@@ -144,6 +145,21 @@ class NativeFilesTest {
     Files.createDirectory(readable);
     Files.setPosixFilePermissions(readable, PosixFilePermissions.fromString("rwxr-xr-x"));
     assertEquals(readable, NativeFiles.privateFolder(readable), "others may read");
+  }
+
+  @Test
+  void aFolderOfAnotherUserIsRefused() throws Exception {
+    Path theirs = Files.createDirectory(folder.resolve("theirs"));
+    Files.setPosixFilePermissions(theirs, PosixFilePermissions.fromString("rwxr-xr-x"));
+    try {
+      Files.setAttribute(theirs, "unix:uid", 12_345);
+    } catch (IOException e) {
+      assumeTrue(false, "only root can give a folder away");
+    }
+    LibraryException e =
+        assertThrows(LibraryException.class, () -> NativeFiles.privateFolder(theirs));
+    assertEquals(1, e.getMessage().lines().count());
+    assertTrue(e.getMessage().contains("belongs to another user (12345)"), e.getMessage());
   }
 
   @Test

@@ -137,6 +137,7 @@ final class CausalLane implements AutoCloseable {
     }
     imageBytes.fill((byte) 0);
     if (ownLabels != null) {
+      plan.requireLabels(ownLabels);
       labels.write(ownLabels);
     }
   }

@@ -56,7 +56,7 @@ public final class CudaBackend implements Backend {
       if (refused != null) {
         throw new DeviceException("cannot open " + name + ": " + refused);
       }
-      CudaLibrary library = CudaLibrary.open(emulated ? Kind.EMULATED : Kind.REAL);
+      CudaLibrary library = driver(emulated ? Kind.EMULATED : Kind.REAL, name);
       requireDriver(library.version());
       int count = library.deviceCount();
       if (ordinal >= count) {
@@ -73,12 +73,22 @@ public final class CudaBackend implements Backend {
       return new CudaDevice(
           name, library, ordinal, describe(library, properties), ready, convolution);
     } catch (LibraryException | CudaException e) {
+      throw new DeviceException("cannot open " + name + ": " + e.getMessage(), e);
+    }
+  }
+
+  private static CudaLibrary driver(Kind kind, String name) {
+    try {
+      return CudaLibrary.open(kind);
+    } catch (LibraryException | CudaException e) {
       throw new DeviceException(
           "cannot open "
               + name
               + ": "
               + e.getMessage()
-              + (emulated ? "" : "; install NVIDIA's driver 580 or newer, or use --device cpu"),
+              + (kind == Kind.EMULATED
+                  ? ""
+                  : "; install NVIDIA's driver 580 or newer, or use --device cpu"),
           e);
     }
   }
@@ -90,7 +100,7 @@ public final class CudaBackend implements Backend {
             + ", compute capability "
             + properties.computeCapability()
             + ", "
-            + CudaDevice.size(properties.totalBytes())
+            + CudaMemory.size(properties.totalBytes())
             + ", driver for CUDA "
             + CudaKernels.version(library.version());
   }

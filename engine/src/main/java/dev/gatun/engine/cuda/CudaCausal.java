@@ -12,6 +12,8 @@ import dev.gatun.engine.Program;
 import dev.gatun.engine.Shape;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.Value;
+import dev.gatun.engine.op.Conv2d;
+import dev.gatun.engine.op.Conv2dBackwardData;
 import dev.gatun.kernels.DrawKernels;
 import dev.gatun.kernels.KernelCall;
 import dev.gatun.kernels.Window;
@@ -19,11 +21,16 @@ import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
+import java.util.function.Function;
 import java.util.function.IntConsumer;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /**
  * A {@link CausalPlan} on a GPU. Every value keeps all its positions; a step computes some of them
@@ -32,12 +39,6 @@ import java.util.function.IntConsumer;
  * pixel that needs the same computations: a handful of graphs draw an image.
  */
 final class CudaCausal implements CausalProgram {
-  /** A unit's computation that a step may hold; several where one time needs several positions. */
-  private record Part(int unit, int group, int turn) {}
-
-  /** What is run before the draw of a pass. */
-  private record Kind(List<Part> parts, int pass) {}
-
   private final CudaDevice device;
   private final CausalPlan plan;
   private final int images;
@@ -46,9 +47,8 @@ final class CudaCausal implements CausalProgram {
   private final int colours;
   private final Owned owned = new Owned();
   private final Map<Value, Tensor> places = new IdentityHashMap<>();
-  private final Map<Part, KernelCall> calls = new HashMap<>();
-  private final List<Kind> kinds = new ArrayList<>();
-  private final int[] kindOf; // by time
+  private final CausalSteps schedule;
+  private final Map<CausalSteps.Part, KernelCall> calls = new HashMap<>();
   private final Map<PixelDistribution, CudaLaunch[]> steps = new HashMap<>();
   private final List<Buffer> used = new ArrayList<>();
   private final Tensor image;
@@ -58,6 +58,9 @@ final class CudaCausal implements CausalProgram {
   private final Buffer request;
   private final Buffer pixel; // [N,C] u8
   private final Tensor parameters; // [N,P/passes] f32
+  private List<KernelCall> presets;
+  private final Set<CausalSteps.Part> products = new HashSet<>();
+  private final CudaLaunch[] bare;
   private Tensor given;
 
   CudaCausal(CudaDevice device, Graph graph, CausalPlan plan, Value labelValue) {
@@ -68,7 +71,8 @@ final class CudaCausal implements CausalProgram {
     height = shape.dim(1);
     width = shape.dim(2);
     colours = shape.dim(3);
-    kindOf = new int[times()];
+    schedule = new CausalSteps(plan, times());
+    bare = new CudaLaunch[schedule.kinds().size()];
     try {
       image = owned.add(Tensor.allocate(device, plan.image().spec()));
       labels = owned.add(Tensor.allocate(device, DType.U8, images));
@@ -86,8 +90,11 @@ final class CudaCausal implements CausalProgram {
       pixel = owned.add(device.allocate((long) images * colours));
       int each = plan.output().shape().dim(3) / plan.groups(plan.output());
       parameters = owned.add(Tensor.allocate(device, DType.F32, images, each));
-      arrange();
+      prepare();
       places.values().forEach(tensor -> used.add(tensor.buffer()));
+      for (CausalPlan.Unit unit : plan.units()) {
+        unit.inputs().forEach(value -> used.add(place(value).buffer()));
+      }
     } catch (RuntimeException | Error e) {
       close();
       throw e;
@@ -100,17 +107,9 @@ final class CudaCausal implements CausalProgram {
     if (plan.constants().isEmpty()) {
       return;
     }
-    Value[] values = plan.constants().toArray(Value[]::new);
-    try (Program once = graph.compile(device, values)) {
-      once.run();
-      for (Value value : values) {
-        Tensor from = once.tensor(value);
-        Tensor to = owned.add(Tensor.allocate(device, from.spec()));
-        byte[] bytes = new byte[(int) from.spec().sizeBytes()];
-        from.read(MemorySegment.ofArray(bytes));
-        places.put(value, to.write(MemorySegment.ofArray(bytes)));
-      }
-    }
+    Program once = owned.add(graph.compile(device, plan.constants().toArray(Value[]::new)));
+    once.run();
+    plan.constants().forEach(value -> places.put(value, once.tensor(value)));
   }
 
   private int times() {
@@ -129,91 +128,36 @@ final class CudaCausal implements CausalProgram {
     return buffer;
   }
 
-  /**
-   * Finds out which parts there are, where each works at which time, and prepares their kernels.
-   */
-  private void arrange() {
-    Map<CausalPlan.Unit, Integer> numbers = new IdentityHashMap<>();
-    plan.units().forEach(unit -> numbers.put(unit, numbers.size()));
-    Map<Part, int[]> positions = new HashMap<>();
-    Map<Kind, Integer> known = new HashMap<>();
-    for (int t = 0; t < times(); t++) {
-      Map<Part, Integer> turns = new HashMap<>();
-      List<Part> now = new ArrayList<>();
-      for (CausalPlan.Step step : plan.steps(t)) {
-        int unit = numbers.get(step.unit());
-        int turn = turns.merge(new Part(unit, step.group(), 0), 1, Integer::sum) - 1;
-        Part part = new Part(unit, step.group(), turn);
-        positions.computeIfAbsent(part, p -> never())[t] =
-            step.row() * step.unit().output().shape().dim(2) + Math.max(0, step.column());
-        now.add(part);
-      }
-      Kind kind = new Kind(now, t % plan.passes());
-      kindOf[t] = known.computeIfAbsent(kind, k -> kinds.size());
-      if (kindOf[t] == kinds.size()) {
-        kinds.add(kind);
-      }
-    }
+  /** Prepares the kernels of all parts. */
+  private void prepare() {
     CudaPixels pixels = new CudaPixels(device, this::place, owned);
-    Map<Integer, Integer> joined = joined(positions);
-    positions.forEach((part, at) -> {
-      if (!joined.containsValue(part.unit)) {
-        CausalPlan.Unit unit = plan.units().get(part.unit);
-        Integer conv = joined.get(part.unit);
-        Window window = window(unit, part.group, table(at));
-        calls.put(
-            part,
-            conv == null
-                ? pixels.call(unit, window)
-                : pixels.call(plan.units().get(conv), unit, readers(conv) > 1, window));
-      }
-    });
+    presets = pixels.presets(plan);
+    Map<Integer, Integer> joined = schedule.joined();
+    schedule
+        .positions()
+        .forEach((part, at) -> {
+          if (joined.containsValue(part.unit())) {
+            return; // the unit after it takes it along
+          }
+          CausalPlan.Unit unit = plan.units().get(part.unit());
+          boolean conv = unit.op() instanceof Conv2d || unit.op() instanceof Conv2dBackwardData;
+          if (conv || joined.containsKey(part.unit())) {
+            products.add(part);
+          }
+          Window window = window(unit, part.group(), table(at));
+          Integer before = joined.get(part.unit());
+          calls.put(
+              part,
+              before == null
+                  ? pixels.call(unit, window)
+                  : both(pixels, plan.units().get(before), unit, window));
+        });
   }
 
-  private long readers(int unit) {
-    Value output = plan.units().get(unit).output();
-    return plan.units().stream().filter(u -> u.inputs().contains(output)).count();
-  }
-
-  /**
-   * Units that follow a convolution at the same positions and times, each with that convolution.
-   */
-  private Map<Integer, Integer> joined(Map<Part, int[]> positions) {
-    Map<Integer, Map<Part, int[]>> where = new HashMap<>();
-    positions.forEach((part, at) ->
-        where
-            .computeIfAbsent(part.unit, u -> new HashMap<>())
-            .put(new Part(0, part.group, part.turn), at));
-    Map<Integer, Integer> joined = new HashMap<>();
-    for (int u = 0; u < plan.units().size(); u++) {
-      CausalPlan.Unit unit = plan.units().get(u);
-      Value sums = unit.inputs().getFirst();
-      for (int c = 0; c < u; c++) {
-        CausalPlan.Unit conv = plan.units().get(c);
-        if (conv.output() == sums
-            && CudaPixels.joins(conv, unit)
-            && !joined.containsValue(c)
-            && sums != plan.output()
-            && same(where.get(c), where.get(u))
-            && plan.units().subList(c + 1, u).stream().noneMatch(b -> b.inputs().contains(sums))) {
-          joined.put(u, c);
-        }
-      }
-    }
-    return joined;
-  }
-
-  private static boolean same(Map<Part, int[]> a, Map<Part, int[]> b) {
-    return a != null
-        && b != null
-        && a.keySet().equals(b.keySet())
-        && a.entrySet().stream().allMatch(e -> Arrays.equals(e.getValue(), b.get(e.getKey())));
-  }
-
-  private int[] never() {
-    int[] none = new int[times()];
-    Arrays.fill(none, -1);
-    return none;
+  private KernelCall both(
+      CudaPixels pixels, CausalPlan.Unit conv, CausalPlan.Unit unit, Window window) {
+    boolean keeps = schedule.readers(conv.output()).count() > 1;
+    return pixels.call(conv, unit, keeps, window);
   }
 
   private Window window(CausalPlan.Unit unit, int group, Buffer positions) {
@@ -225,7 +169,7 @@ final class CudaCausal implements CausalProgram {
         unit.byRows() ? shape.dim(2) : 1,
         shape.dim(1) * shape.dim(2),
         unit.groups(),
-        unit.groups() > 1 ? group : -1);
+        unit.byRows() || unit.groups() == 1 ? -1 : group);
   }
 
   /** A parameter, a value that is computed once, or one that depends on the image. */
@@ -236,16 +180,29 @@ final class CudaCausal implements CausalProgram {
 
   /** The launch of a time, the same for all times of a kind; null where there is nothing to do. */
   private CudaLaunch step(int t, PixelDistribution distribution) {
-    CudaLaunch[] all = steps.computeIfAbsent(distribution, d -> new CudaLaunch[kinds.size()]);
-    int k = kindOf[t];
+    CudaLaunch[] all =
+        steps.computeIfAbsent(distribution, d -> new CudaLaunch[schedule.kinds().size()]);
+    return recorded(
+        all,
+        schedule.kindOf(t),
+        kind -> {
+          List<KernelCall> now = calls(kind.parts().stream());
+          if (distribution != null) {
+            now.add(drawn(distribution, kind.pass()));
+            now.add(DrawKernels.advance(time.address()));
+          }
+          return now;
+        });
+  }
+
+  private List<KernelCall> calls(Stream<CausalSteps.Part> parts) {
+    return parts.map(calls::get).filter(Objects::nonNull).collect(Collectors.toList());
+  }
+
+  private CudaLaunch recorded(
+      CudaLaunch[] all, int k, Function<CausalSteps.Kind, List<KernelCall>> content) {
     if (all[k] == null) {
-      List<KernelCall> now = new ArrayList<>();
-      // a convolution that the unit after it takes along has no call of its own
-      kinds.get(k).parts.stream().map(calls::get).filter(Objects::nonNull).forEach(now::add);
-      if (distribution != null) {
-        now.add(drawn(distribution, kinds.get(k).pass));
-        now.add(DrawKernels.advance(time.address()));
-      }
+      List<KernelCall> now = content.apply(schedule.kinds().get(k));
       if (now.isEmpty()) {
         return null;
       }
@@ -356,10 +313,10 @@ final class CudaCausal implements CausalProgram {
     device.upload(
         MemorySegment.ofArray(new byte[(int) image.spec().sizeBytes()]), image.buffer(), 0);
     if (ownLabels != null) {
+      plan.requireLabels(ownLabels); // no step is waited for, to hear that it refuses one
       labels.write(ownLabels);
     }
     // what the first colour of a pixel sees there before any is drawn: the channel of ones
-    List<KernelCall> presets = CudaPixels.presets(plan, this::place);
     if (!presets.isEmpty()) {
       try (CudaLaunch launch = device.launchCalls("what is known at first", used, presets)) {
         launch.run();
@@ -406,6 +363,7 @@ final class CudaCausal implements CausalProgram {
     }
   }
 
+  /** Of our convolutions alone, with the units that are in them. */
   @Override
   public double bareSeconds(int lanes) {
     begin(null);
@@ -414,7 +372,11 @@ final class CudaCausal implements CausalProgram {
       device.synchronize();
       long start = System.nanoTime();
       for (int t = 0; t < times(); t++) {
-        CudaLaunch step = step(t, null);
+        CudaLaunch step =
+            recorded(
+                bare,
+                schedule.kindOf(t),
+                kind -> calls(kind.parts().stream().filter(products::contains)));
         if (step != null) {
           step.run();
         }

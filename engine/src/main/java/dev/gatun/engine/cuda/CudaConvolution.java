@@ -31,18 +31,9 @@ final class CudaConvolution {
     List<TensorSpec> specs = in.stream().map(Tensor::spec).toList();
     Tensor y = out.getFirst();
     ConvPlan plan = plan(w, op, in.getFirst(), y.shape(), false);
-    Output output =
-        new Output(
-            Conv2d.hasBias(specs) ? in.get(2).address() : 0,
-            Conv2d.hasAddend(specs) ? in.getLast().address() : 0,
-            0,
-            0,
-            y.address(),
-            y.dtype() == DType.F32,
-            Activation.NONE,
-            0,
-            0,
-            y.shape().dim(3));
+    long bias = Conv2d.hasBias(specs) ? in.get(2).address() : 0;
+    long addend = Conv2d.hasAddend(specs) ? in.getLast().address() : 0;
+    Output output = output(y, y.shape().dim(3)).plus(bias, addend);
     convolve(w, plan, in.getFirst(), in.get(1), output);
   }
 
@@ -52,13 +43,19 @@ final class CudaConvolution {
     if (sums.dtype() != in.getFirst().dtype()) {
       return "no kernel with a unit after sums in another dtype";
     }
-    return op.unit() instanceof Gate gate && half(gate, sums.shape()) % 8 != 0
+    return half(op.unit(), sums.shape()) % 8 != 0
         ? "a gate's halves must be multiples of 8 channels"
         : null;
   }
 
-  private static int half(Gate gate, Shape sums) {
-    return sums.dim(3) / 2 / gate.groups();
+  /** Channels of a half in each group of a gate; 0 for other units. */
+  static int half(Op unit, Shape sums) {
+    return unit instanceof Gate gate ? sums.dim(3) / 2 / gate.groups() : 0;
+  }
+
+  /** Sums of so many channels that go to {@code y}, or through a unit to it. */
+  static Output output(Tensor y, int channels) {
+    return Output.of(y.address(), y.dtype() == DType.F32, channels);
   }
 
   static void unit(Work w, Conv2dUnit op, List<Tensor> in, List<Tensor> out) {
@@ -67,18 +64,14 @@ final class CudaConvolution {
     Shape sums = op.conv().check(specs).getFirst().shape();
     Tensor y = out.getFirst();
     ConvPlan plan = plan(w, op.conv(), in.getFirst(), sums, false);
+    long bias = Conv2d.hasBias(specs) ? in.get(2).address() : 0;
+    long addend = Conv2d.hasAddend(specs) ? conv.getLast().address() : 0;
+    long residual = op.residual() ? in.getLast().address() : 0;
+    long kept = op.keepsSums() ? out.get(1).address() : 0;
     Output output =
-        new Output(
-            Conv2d.hasBias(specs) ? in.get(2).address() : 0,
-            Conv2d.hasAddend(specs) ? conv.getLast().address() : 0,
-            op.keepsSums() ? out.get(1).address() : 0,
-            op.residual() ? in.getLast().address() : 0,
-            y.address(),
-            y.dtype() == DType.F32,
-            activation(op.unit()),
-            op.unit() instanceof Gate gate ? half(gate, sums) : 0,
-            0,
-            sums.dim(3));
+        output(y, sums.dim(3))
+            .plus(bias, addend)
+            .through(activation(op.unit()), half(op.unit(), sums), residual, kept);
     convolve(w, plan, in.getFirst(), in.get(1), output);
   }
 
@@ -96,18 +89,7 @@ final class CudaConvolution {
   static void backwardData(Work w, Conv2dBackwardData op, List<Tensor> in, List<Tensor> out) {
     Tensor dx = out.getFirst();
     ConvPlan plan = plan(w, op.forward(), in.get(1), dx.shape(), true);
-    Output output =
-        new Output(
-            0,
-            in.size() > 2 ? in.get(2).address() : 0,
-            0,
-            0,
-            dx.address(),
-            dx.dtype() == DType.F32,
-            Activation.NONE,
-            0,
-            0,
-            dx.shape().dim(3));
+    Output output = output(dx, dx.shape().dim(3)).plus(0, in.size() > 2 ? in.get(2).address() : 0);
     convolve(w, plan, in.get(1), in.getFirst(), output);
   }
 

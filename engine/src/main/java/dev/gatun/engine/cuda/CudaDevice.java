@@ -9,7 +9,6 @@ import dev.gatun.engine.DeviceException;
 import dev.gatun.engine.Graph;
 import dev.gatun.engine.Launch;
 import dev.gatun.engine.Op;
-import dev.gatun.engine.OutOfMemoryException;
 import dev.gatun.engine.Owned;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.TensorSpec;
@@ -25,7 +24,6 @@ import dev.gatun.ffi.CudaModule;
 import dev.gatun.ffi.CudaPool;
 import dev.gatun.ffi.CudaStaging;
 import dev.gatun.ffi.CudaStream;
-import dev.gatun.ffi.PinnedMemory;
 import dev.gatun.kernels.KernelCall;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -36,8 +34,6 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.locks.ReentrantLock;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 
 /**
  * A GPU through the CUDA driver, or the emulator in its place.
@@ -83,26 +79,23 @@ public final class CudaDevice extends Device {
   private final String description;
   private final Convolution convolution;
   private final CudaContext context;
+  private final Owned opened = new Owned(); // in the context, which ends after them
   private final CudaStream stream;
-  private final CudaPool pool;
+  private final CudaMemory memory;
   private final CudaStaging staging;
-  private final PinnedMemory refused;
-  private final long refusal;
-  private final long limitBytes;
+  private final Refusals refusals;
   private final boolean debug = debugs();
   private final CudaKernels images;
   private final Map<String, CudaModule> modules = new HashMap<>();
   private final int multiprocessors;
   private final int capability;
-  private final Set<Long> allocations = new LinkedHashSet<>();
   private CudaStream onStream;
   private Cudnn cudnn;
-  private long scratch;
-  private long scratchBytes;
 
   // what was put on the stream since it was last empty; the last RECENT of it by name
   private final CudaLaunch[] recent = new CudaLaunch[RECENT];
-  private int submitted;
+  private long submitted;
+  private boolean pending; // whether the stream has anything to do
   private Set<Buffer> capturing;
   private CudaFaultException failure;
   private boolean closed;
@@ -127,36 +120,30 @@ public final class CudaDevice extends Device {
     CudaLibrary.Properties properties = library.device(ordinal);
     multiprocessors = properties.multiprocessors();
     capability = properties.major();
-    limitBytes = limit();
-    // closed in the opposite order where a later one fails
-    Owned opened = new Owned();
+    long limitBytes = CudaMemory.limit();
+    Owned all = new Owned();
     try {
-      context = opened.add(CudaContext.retain(library, ordinal));
+      context = all.add(CudaContext.retain(library, ordinal));
+      all.add(opened);
       stream = opened.add(context.createStream());
-      pool = opened.add(context.createPool());
+      memory = opened.add(new CudaMemory(name, context, stream, limitBytes));
       staging = opened.add(new CudaStaging(stream));
-      refused = opened.add(new PinnedMemory(Refusal.BYTES));
-      refusal = allocateZeroed(Refusal.MARK_BYTES);
-      allocations.add(refusal);
-      staging.upload(Refusal.mark(refused.segment()), refusal);
+      refusals = opened.add(new Refusals(memory, staging));
     } catch (CudaException e) {
-      opened.close();
+      abandon(all, e);
       throw new DeviceException("cannot open " + name + ": " + e.getMessage(), e);
+    } catch (RuntimeException | Error e) {
+      abandon(all, e);
+      throw e;
     }
   }
 
-  /** Bytes that {@code gatun.cuda.limit} allows; as many as there are where it says nothing. */
-  private static long limit() {
-    String value = System.getProperty("gatun.cuda.limit");
-    if (value == null) {
-      return Long.MAX_VALUE;
+  private static void abandon(Owned opened, Throwable failure) {
+    try {
+      opened.close();
+    } catch (RuntimeException e) {
+      failure.addSuppressed(e);
     }
-    Matcher matcher = Pattern.compile("(\\d{1,9})([MG])iB").matcher(value);
-    if (!matcher.matches()) {
-      throw new DeviceException(
-          "property gatun.cuda.limit is '" + value + "': expected a size such as 512MiB or 8GiB");
-    }
-    return Long.parseLong(matcher.group(1)) << (matcher.group(2).equals("M") ? 20 : 30);
   }
 
   /** Whether each kernel is waited for, so that a fault is told of the one that made it. */
@@ -182,7 +169,8 @@ public final class CudaDevice extends Device {
 
   @Override
   public DType preferredDType() {
-    return DType.F32;
+    // f32 leaves the tensor cores idle; there are none in the emulator
+    return context.library().kind() == CudaLibrary.Kind.REAL ? DType.BF16 : DType.F32;
   }
 
   @Override
@@ -224,10 +212,19 @@ public final class CudaDevice extends Device {
     lock.unlock();
   }
 
-  /** Puts an error of the driver in the device's words; a fatal one ends the device. */
   private DeviceException failed(CudaException e) {
+    return failed(e, null);
+  }
+
+  /**
+   * Puts an error of the driver in the device's words; a fatal one ends the device.
+   *
+   * @param what was being done, or null
+   */
+  private DeviceException failed(CudaException e, String what) {
     if (!e.isFatal()) {
-      return new DeviceException(name + ": " + e.getMessage(), e);
+      return new DeviceException(
+          name + ": " + (what == null ? "" : what + ": ") + e.getMessage(), e);
     }
     context.fail(e);
     failure =
@@ -241,38 +238,31 @@ public final class CudaDevice extends Device {
       return "";
     }
     List<String> names = new ArrayList<>();
-    for (int i = Math.max(0, submitted - RECENT); i < submitted; i++) {
-      names.add(recent[i % RECENT].toString());
+    for (long i = Math.max(0, submitted - RECENT); i < submitted; i++) {
+      names.add(recent[(int) (i % RECENT)].toString());
     }
     return (submitted == 1 ? ", while running " : ", while running " + submitted + " launches: ")
         + (submitted > RECENT ? "... " : "")
-        + String.join(", ", names);
+        + String.join(", ", names)
+        + (debug ? "" : " (gatun.debug=sync tells the kernel)");
   }
 
   private void synchronizeEntered() {
     stream.synchronize();
     submitted = 0;
-  }
-
-  /** Throws if a kernel that has been waited for met data it cannot use. */
-  private void requireAccepted() {
-    Refusal found = Refusal.take(refused.segment());
-    if (found != null) {
-      staging.upload(Refusal.mark(refused.segment()), refusal);
-      throw new IllegalArgumentException(found.message());
-    }
+    pending = false;
   }
 
   /** Device address of what kernels say is wrong with their data. */
   long refusal() {
-    return refusal;
+    return refusals.address();
   }
 
   /** Waits for a kernel that has just been put on the stream, if that is asked for. */
   void check(CudaLaunch launch, String kernel) {
     if (debug && capturing == null) {
       try {
-        stream.synchronize();
+        context.synchronize(); // the launch may be on a stream of the caller's
       } catch (CudaException e) {
         if (!e.isFatal()) {
           throw e;
@@ -291,7 +281,6 @@ public final class CudaDevice extends Device {
     enter();
     try {
       synchronizeEntered();
-      requireAccepted();
     } catch (CudaException e) {
       throw failed(e);
     } finally {
@@ -305,7 +294,7 @@ public final class CudaDevice extends Device {
   public CudaPool.Statistics memory() {
     enter();
     try {
-      return pool.statistics();
+      return memory.statistics();
     } catch (CudaException e) {
       throw failed(e);
     } finally {
@@ -318,7 +307,7 @@ public final class CudaDevice extends Device {
     enter();
     try {
       synchronizeEntered();
-      pool.trim(0);
+      memory.trim();
     } catch (CudaException e) {
       throw failed(e);
     } finally {
@@ -333,8 +322,8 @@ public final class CudaDevice extends Device {
     }
     enter();
     try {
-      long address = allocateZeroed(Math.max(1, sizeBytes));
-      allocations.add(address);
+      long address = memory.allocate(Math.max(1, sizeBytes));
+      pending = true;
       return new Buffer(this, address, sizeBytes, () -> free(address, sizeBytes));
     } catch (CudaException e) {
       throw failed(e);
@@ -343,72 +332,15 @@ public final class CudaDevice extends Device {
     }
   }
 
-  private long allocateZeroed(long sizeBytes) {
-    if (sizeBytes > limitBytes - allocatedBytes()) {
-      throw new OutOfMemoryException(
-          name
-              + " has no room for "
-              + size(sizeBytes)
-              + ": gatun.cuda.limit is "
-              + size(limitBytes)
-              + ", "
-              + size(allocatedBytes())
-              + " allocated here; use a smaller batch or raise the limit",
-          null);
-    }
-    long address;
-    try {
-      address = pool.allocate(sizeBytes, stream);
-    } catch (CudaException e) {
-      if (!e.isOutOfMemory()) {
-        throw e;
-      }
-      long[] memory = context.memory();
-      throw new OutOfMemoryException(
-          name
-              + " has no room for "
-              + size(sizeBytes)
-              + ": "
-              + size(memory[0])
-              + " of "
-              + size(memory[1])
-              + " free, "
-              + size(allocatedBytes())
-              + " allocated here; use a smaller batch or close what is not needed",
-          e);
-    }
-    try {
-      context.zero(address, sizeBytes, stream);
-      return address;
-    } catch (CudaException e) {
-      if (!e.isFatal()) {
-        pool.free(address, stream);
-      }
-      throw e;
-    }
-  }
-
-  static String size(long bytes) {
-    String[] units = {"bytes", "KiB", "MiB", "GiB", "TiB"};
-    double value = bytes;
-    int unit = 0;
-    while (value >= 1024 && unit < units.length - 1) {
-      value /= 1024;
-      unit++;
-    }
-    return unit == 0 ? bytes + " bytes" : String.format(Locale.ROOT, "%.1f %s", value, units[unit]);
-  }
-
   /** Never throws for what went wrong before: closing has to work on every path. */
   private void free(long address, long sizeBytes) {
     lock.lock();
     try {
       released(sizeBytes);
-      if (!allocations.remove(address) || failure != null || context.failure() != null) {
-        return; // the memory went with the device or with its context
+      if (usable()) { // else the memory went with the device or with its context
+        context.makeCurrent();
+        memory.free(address);
       }
-      context.makeCurrent();
-      pool.free(address, stream);
     } catch (CudaException e) {
       failed(e);
     } finally {
@@ -422,6 +354,7 @@ public final class CudaDevice extends Device {
     enter();
     try {
       staging.upload(source, address);
+      pending = true;
     } catch (CudaException e) {
       throw failed(e);
     } finally {
@@ -436,7 +369,7 @@ public final class CudaDevice extends Device {
     try {
       staging.download(address, target);
       submitted = 0;
-      requireAccepted();
+      pending = false;
     } catch (CudaException e) {
       throw failed(e);
     } finally {
@@ -501,7 +434,7 @@ public final class CudaDevice extends Device {
       }
       return CudaOps.prepare(this, op, inputs, outputs);
     } catch (CudaException e) {
-      throw failed(e);
+      throw failed(e, CudaLaunch.describe(op, inputs));
     } finally {
       leave();
     }
@@ -509,7 +442,9 @@ public final class CudaDevice extends Device {
 
   /** A kernel of ours; the device is entered. */
   CudaFunction function(String module, String kernel) {
-    return modules.computeIfAbsent(module, m -> images.load(context, m)).function(kernel);
+    return modules
+        .computeIfAbsent(module, m -> opened.add(images.load(context, m)))
+        .function(kernel);
   }
 
   int multiprocessors() {
@@ -525,33 +460,25 @@ public final class CudaDevice extends Device {
     return stream;
   }
 
-  /**
-   * Memory that launches share for what does not outlive them, since they run one after another; it
-   * stays as long as the device. The device is entered.
-   */
+  /** As {@link CudaMemory#scratch}; the device is entered. */
   long scratch(long sizeBytes) {
-    if (sizeBytes > scratchBytes) {
-      // what a recorded launch was given stays its own
-      long bytes = Math.max(sizeBytes, 2 * scratchBytes);
-      scratch = allocateZeroed(bytes);
-      allocations.add(scratch);
-      scratchBytes = bytes;
-    }
-    return scratch;
+    return memory.scratch(sizeBytes);
   }
 
   /** cuDNN on this device's stream; the device is entered. */
   Cudnn cudnn() {
     if (cudnn == null) {
-      cudnn = new Cudnn(context.library(), stream);
+      cudnn = opened.add(new Cudnn(context.library(), stream));
     }
     return cudnn;
   }
 
   /**
    * An op on the caller's stream, to be run any number of times: {@link Launch#run} puts it there
-   * and returns. What the stream does before and after is the caller's to order, and to wait for;
-   * before {@link Launch#close} too. Several such launches, and the device's own, share nothing.
+   * and returns. What the device had to do before, such as to fill an input, is done then; what the
+   * stream does before and after is the caller's to order, and to wait for; before {@link
+   * Launch#close} too. Several such launches, and the device's own, share nothing. Where an op
+   * refuses its data, such as a label that there is not, the results are NaN and nobody is told.
    *
    * @param stream of this GPU's primary context
    * @param inputs on this device: its own, or the caller's through {@link #wrap(long, TensorSpec)}
@@ -561,12 +488,7 @@ public final class CudaDevice extends Device {
     enter();
     try {
       onStream = stream;
-      Launch launch = launch(op, inputs, outputs);
-      // what it needs was made on the device's stream, which the caller's does not wait for
-      synchronizeEntered();
-      return launch;
-    } catch (CudaException e) {
-      throw failed(e);
+      return launch(op, inputs, outputs);
     } finally {
       onStream = null;
       leave();
@@ -598,7 +520,10 @@ public final class CudaDevice extends Device {
     return onStream;
   }
 
-  /** Puts a launch on the stream. */
+  /**
+   * Puts a launch on the stream. One that may refuse its data is waited for before anybody else
+   * comes, so a refusal that is found is its own.
+   */
   void submit(CudaLaunch launch) {
     enter();
     try {
@@ -608,15 +533,23 @@ public final class CudaDevice extends Device {
         launch.enqueue(stream);
         return;
       }
-      recent[submitted % RECENT] = launch;
+      if (launch.stream() != null) {
+        if (pending) {
+          synchronizeEntered(); // the caller's stream does not wait for the device's
+        }
+        launch.enqueue(launch.stream());
+        return;
+      }
+      recent[(int) (submitted % RECENT)] = launch;
       submitted++;
-      launch.enqueue(launch.stream() == null ? stream : launch.stream());
+      pending = true;
+      launch.enqueue(stream);
       if (launch.waits()) {
         synchronizeEntered();
-        requireAccepted();
+        refusals.requireNone();
       }
     } catch (CudaException e) {
-      throw failed(e);
+      throw failed(e, launch.toString());
     } finally {
       leave();
     }
@@ -634,7 +567,6 @@ public final class CudaDevice extends Device {
           context.makeCurrent();
           if (submitted > 0) {
             synchronizeEntered();
-            requireAccepted();
           }
         }
       } catch (CudaException e) {
@@ -668,9 +600,9 @@ public final class CudaDevice extends Device {
   CudaLaunch launchCalls(String what, List<Buffer> buffers, List<KernelCall> calls) {
     enter();
     try {
-      return new KernelsLaunch(this, what, buffers, calls, List.of());
+      return new KernelsLaunch(this, what, buffers, calls, List.of(), false);
     } catch (CudaException e) {
-      throw failed(e);
+      throw failed(e, what);
     } finally {
       leave();
     }
@@ -678,7 +610,13 @@ public final class CudaDevice extends Device {
 
   /** The same, recorded; whoever runs it waits with {@link #synchronize}. */
   CudaLaunch recordCalls(String what, List<Buffer> buffers, List<KernelCall> calls) {
-    return record(List.of(launchCalls(what, buffers, calls)), false);
+    CudaLaunch launch = launchCalls(what, buffers, calls);
+    try {
+      return record(List.of(launch), false);
+    } catch (RuntimeException | Error e) {
+      launch.close();
+      throw e;
+    }
   }
 
   @Override
@@ -728,30 +666,17 @@ public final class CudaDevice extends Device {
         return;
       }
       DeviceException late = null;
-      if (usable()) {
+      boolean usable = usable();
+      closed = true;
+      if (usable) {
         try {
           context.makeCurrent();
           synchronizeEntered();
-          if (cudnn != null) {
-            cudnn.close();
-          }
-          for (long address : allocations) {
-            pool.free(address, stream);
-          }
-          synchronizeEntered();
-          for (CudaModule module : modules.values()) {
-            module.close();
-          }
-          refused.close();
-          staging.close();
-          pool.close();
-          stream.close();
+          opened.close();
         } catch (CudaException e) {
           late = failed(e);
         }
       }
-      closed = true;
-      allocations.clear();
       try {
         context.close();
       } catch (CudaException e) {

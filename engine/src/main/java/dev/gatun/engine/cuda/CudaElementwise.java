@@ -2,6 +2,7 @@ package dev.gatun.engine.cuda;
 
 import static dev.gatun.engine.cuda.Work.element;
 
+import dev.gatun.engine.Op;
 import dev.gatun.engine.Philox;
 import dev.gatun.engine.Shape;
 import dev.gatun.engine.Tensor;
@@ -20,6 +21,7 @@ import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.ReluBackward;
 import dev.gatun.engine.op.Shift;
 import dev.gatun.kernels.ElementwiseKernels;
+import dev.gatun.kernels.KernelCall;
 import dev.gatun.kernels.Window;
 import java.util.List;
 
@@ -27,18 +29,74 @@ import java.util.List;
 final class CudaElementwise {
   private CudaElementwise() {}
 
-  static void relu(Work w, Relu op, List<Tensor> in, List<Tensor> out) {
+  /**
+   * An op on a window of whole tensors, or of the positions that a pixel's step computes.
+   *
+   * @param channels of a row of the window; an element-wise op may take all its elements as one
+   */
+  static KernelCall call(
+      Op op, List<Tensor> in, Tensor y, int channels, Window window, long refusal) {
     Tensor x = in.getFirst();
-    w.add(
-        ElementwiseKernels.relu(
-            element(x), x.address(), out.getFirst().address(), x.elements(), Window.flat()));
+    long second = in.size() > 1 ? in.get(1).address() : 0;
+    return switch (op) {
+      case Relu relu ->
+          ElementwiseKernels.relu(element(x), x.address(), y.address(), channels, window);
+      case Elu elu ->
+          ElementwiseKernels.elu(element(x), x.address(), y.address(), channels, window);
+      case Add add ->
+          ElementwiseKernels.add(element(x), x.address(), second, y.address(), channels, window);
+      case ConcatElu elu ->
+          ElementwiseKernels.concatElu(
+              element(x), x.address(), y.address(), x.shape().dim(-1), window);
+      case Gate gate ->
+          ElementwiseKernels.gate(
+              element(y),
+              x.address(),
+              second,
+              y.address(),
+              channels,
+              gate.kind() == Gate.Kind.LINEAR,
+              window);
+      case NormalizePixels normalize ->
+          ElementwiseKernels.normalizePixels(
+              element(y), x.address(), y.address(), channels, normalize.levels(), window);
+      case Shift shift ->
+          ElementwiseKernels.shift(
+              element(x),
+              x.address(),
+              y.address(),
+              x.shape().dim(1),
+              x.shape().dim(2),
+              x.shape().dim(3),
+              shift.rows(),
+              shift.columns(),
+              window);
+      case AddBias add ->
+          ElementwiseKernels.addBias(
+              element(x),
+              x.address(),
+              second,
+              in.size() > 2 ? in.get(2).address() : 0,
+              y.address(),
+              refusal,
+              in.get(1).shape().dim(0),
+              channels,
+              window);
+      default -> throw new IllegalArgumentException(op.name() + " has no window");
+    };
+  }
+
+  private static void whole(
+      Work w, Op op, List<Tensor> in, List<Tensor> out, int channels, Window window) {
+    w.add(call(op, in, out.getFirst(), channels, window, 0));
+  }
+
+  static void relu(Work w, Relu op, List<Tensor> in, List<Tensor> out) {
+    whole(w, op, in, out, in.getFirst().elements(), Window.flat());
   }
 
   static void elu(Work w, Elu op, List<Tensor> in, List<Tensor> out) {
-    Tensor x = in.getFirst();
-    w.add(
-        ElementwiseKernels.elu(
-            element(x), x.address(), out.getFirst().address(), x.elements(), Window.flat()));
+    whole(w, op, in, out, in.getFirst().elements(), Window.flat());
   }
 
   static void reluBackward(Work w, ReluBackward op, List<Tensor> in, List<Tensor> out) {
@@ -56,14 +114,8 @@ final class CudaElementwise {
   }
 
   static void concatElu(Work w, ConcatElu op, List<Tensor> in, List<Tensor> out) {
-    Tensor x = in.getFirst();
-    w.add(
-        ElementwiseKernels.concatElu(
-            element(x),
-            x.address(),
-            out.getFirst().address(),
-            x.shape().dim(-1),
-            Window.whole(x.shape().rows(), 1, 1)));
+    Shape x = in.getFirst().shape();
+    whole(w, op, in, out, x.dim(-1), Window.whole(x.rows(), 1, 1));
   }
 
   static void concatEluBackward(Work w, ConcatEluBackward op, List<Tensor> in, List<Tensor> out) {
@@ -79,16 +131,9 @@ final class CudaElementwise {
   }
 
   static void gate(Work w, Gate op, List<Tensor> in, List<Tensor> out) {
-    Tensor y = out.getFirst();
-    w.add(
-        ElementwiseKernels.gate(
-            element(y),
-            in.getFirst().address(),
-            in.size() > 1 ? in.get(1).address() : 0,
-            y.address(),
-            y.shape().dim(-1) / op.groups(),
-            op.kind() == Gate.Kind.LINEAR,
-            Window.whole(y.shape().rows(), 1, op.groups())));
+    Shape y = out.getFirst().shape();
+    int groups = op.groups();
+    whole(w, op, in, out, y.dim(-1) / groups, Window.whole(y.rows(), 1, groups));
   }
 
   static void gateBackward(Work w, GateBackward op, List<Tensor> in, List<Tensor> out) {
@@ -105,15 +150,7 @@ final class CudaElementwise {
   }
 
   static void add(Work w, Add op, List<Tensor> in, List<Tensor> out) {
-    Tensor a = in.getFirst();
-    w.add(
-        ElementwiseKernels.add(
-            element(a),
-            a.address(),
-            in.get(1).address(),
-            out.getFirst().address(),
-            a.elements(),
-            Window.flat()));
+    whole(w, op, in, out, in.getFirst().elements(), Window.flat());
   }
 
   static void fill(Work w, Fill op, List<Tensor> in, List<Tensor> out) {
@@ -140,44 +177,19 @@ final class CudaElementwise {
 
   static void normalizePixels(Work w, NormalizePixels op, List<Tensor> in, List<Tensor> out) {
     Shape x = in.getFirst().shape();
-    Tensor y = out.getFirst();
-    w.add(
-        ElementwiseKernels.normalizePixels(
-            element(y),
-            in.getFirst().address(),
-            y.address(),
-            x.dim(-1),
-            op.levels(),
-            Window.whole(x.rows(), 1, 1)));
+    whole(w, op, in, out, x.dim(-1), Window.whole(x.rows(), 1, 1));
   }
 
   static void shift(Work w, Shift op, List<Tensor> in, List<Tensor> out) {
     Shape x = in.getFirst().shape();
-    w.add(
-        ElementwiseKernels.shift(
-            element(in.getFirst()),
-            in.getFirst().address(),
-            out.getFirst().address(),
-            x.dim(1),
-            x.dim(2),
-            x.dim(3),
-            op.rows(),
-            op.columns(),
-            Window.whole(x.dim(0), x.dim(1) * x.dim(2), 1)));
+    whole(w, op, in, out, x.dim(3), Window.whole(x.dim(0), x.dim(1) * x.dim(2), 1));
   }
 
   static void addBias(Work w, AddBias op, List<Tensor> in, List<Tensor> out) {
     Shape x = in.getFirst().shape();
-    w.add(
-        ElementwiseKernels.addBias(
-            element(in.getFirst()),
-            in.getFirst().address(),
-            in.get(1).address(),
-            in.size() > 2 ? in.get(2).address() : 0,
-            out.getFirst().address(),
-            w.refusal(),
-            in.get(1).shape().dim(0),
-            x.dim(-1),
-            Window.whole(x.dim(0), x.rows() / x.dim(0), 1)));
+    Window window = Window.whole(x.dim(0), x.rows() / x.dim(0), 1);
+    // without labels there is nothing to refuse
+    long refusal = in.size() > 2 ? w.refusal() : w.refused();
+    w.add(call(op, in, out.getFirst(), x.dim(-1), window, refusal));
   }
 }

@@ -99,7 +99,14 @@ final class CudaKernels {
    * @throws DeviceException in one line if there are none for this GPU
    */
   String describe() {
-    KernelModule module = module(ANY);
+    try {
+      return described(module(ANY));
+    } catch (UncheckedIOException e) {
+      throw new DeviceException("the CUDA kernels cannot be read: " + e.getMessage(), e);
+    }
+  }
+
+  private String described(KernelModule module) {
     if (kind == Kind.EMULATED) {
       built(module);
       return "built by g++";
@@ -124,8 +131,13 @@ final class CudaKernels {
    */
   byte[] image(String name) {
     KernelModule module = module(name);
-    String why = kind == Kind.EMULATED ? null : whyCompile(module);
-    return why == null ? built(module) : compiled(module, nvrtc(module, why));
+    try {
+      String why = kind == Kind.EMULATED ? null : whyCompile(module);
+      return why == null ? built(module) : compiled(module, nvrtc(module, why));
+    } catch (UncheckedIOException e) {
+      throw new DeviceException(
+          "the CUDA kernels (" + name + ") cannot be read: " + e.getMessage(), e);
+    }
   }
 
   /**
@@ -238,10 +250,6 @@ final class CudaKernels {
               + version(nvrtc.version())
               + ": "
               + e.getMessage(),
-          e);
-    } catch (UncheckedIOException e) {
-      throw new DeviceException(
-          "the CUDA kernels (" + module.name() + ") are without their source: " + e.getMessage(),
           e);
     }
   }

@@ -93,6 +93,9 @@ final class CudaOps {
     if (!FORMS.containsKey(op.getClass())) {
       return "no kernel yet";
     }
+    if (inputs.stream().anyMatch(spec -> spec.shape().elements() == 0)) {
+      return "no kernel takes an empty tensor";
+    }
     if (op instanceof Conv2dUnit unit) {
       return CudaConvolution.refuses(unit, inputs);
     }

@@ -5,27 +5,18 @@ import static dev.gatun.engine.cuda.Work.element;
 
 import dev.gatun.engine.Buffer;
 import dev.gatun.engine.CausalPlan;
-import dev.gatun.engine.DType;
 import dev.gatun.engine.Owned;
 import dev.gatun.engine.Shape;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.Value;
-import dev.gatun.engine.op.Add;
-import dev.gatun.engine.op.AddBias;
-import dev.gatun.engine.op.ConcatElu;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Conv2dBackwardData;
 import dev.gatun.engine.op.Conv2dUnit;
-import dev.gatun.engine.op.Elu;
 import dev.gatun.engine.op.Gate;
 import dev.gatun.engine.op.NormalizePixels;
-import dev.gatun.engine.op.Relu;
-import dev.gatun.engine.op.Shift;
 import dev.gatun.kernels.ConvPlan;
-import dev.gatun.kernels.ConvPlan.Activation;
 import dev.gatun.kernels.ConvPlan.Output;
-import dev.gatun.kernels.ElementwiseKernels;
 import dev.gatun.kernels.KernelCall;
 import dev.gatun.kernels.Window;
 import java.lang.foreign.MemorySegment;
@@ -57,71 +48,37 @@ final class CudaPixels {
   }
 
   /** What fills in the pixels as they are before the first is drawn. */
-  static List<KernelCall> presets(CausalPlan plan, Function<Value, Tensor> places) {
-    List<KernelCall> calls = new ArrayList<>();
-    for (CausalPlan.Unit unit : plan.units()) {
-      if (unit.op() instanceof NormalizePixels op) {
-        Shape x = plan.image().shape();
-        calls.add(normalize(op, places, unit, Window.whole(x.dim(0), x.dim(1) * x.dim(2), 1)));
-      }
-    }
-    return calls;
-  }
-
-  private static KernelCall normalize(
-      NormalizePixels op, Function<Value, Tensor> places, CausalPlan.Unit unit, Window window) {
-    Tensor y = places.apply(unit.output());
-    Tensor x = places.apply(unit.inputs().getFirst());
-    return ElementwiseKernels.normalizePixels(
-        element(y), x.address(), y.address(), x.shape().dim(3), op.levels(), window);
+  List<KernelCall> presets(CausalPlan plan) {
+    Shape x = plan.image().shape();
+    return plan.units().stream()
+        .filter(unit -> unit.op() instanceof NormalizePixels)
+        .map(unit -> call(unit, Window.whole(x.dim(0), x.dim(1) * x.dim(2), 1)))
+        .toList();
   }
 
   KernelCall call(CausalPlan.Unit unit, Window window) {
     Tensor y = places.apply(unit.output());
     List<Tensor> in = unit.inputs().stream().map(places).toList();
     Tensor x = in.getFirst();
-    int channels = y.shape().dim(3) / window.groups();
     return switch (unit.op()) {
       case Conv2d op -> convolve(unit, window, x, in.get(1), op, false, null, false);
       case Conv2dBackwardData op ->
           convolve(unit, window, in.get(1), x, op.forward(), true, null, false);
       // a pixel at a time: its colours lie together with the channel of ones
-      case NormalizePixels op -> normalize(op, places, unit, ungrouped(window, 1));
-      case Relu op ->
-          ElementwiseKernels.relu(element(x), x.address(), y.address(), channels, window);
-      case Elu op -> ElementwiseKernels.elu(element(x), x.address(), y.address(), channels, window);
-      case ConcatElu op ->
-          ElementwiseKernels.concatElu(
-              element(x), x.address(), y.address(), x.shape().dim(3), window);
-      case Gate op -> gate(op, window, in, y);
-      case Add op ->
-          ElementwiseKernels.add(
-              element(x), x.address(), in.get(1).address(), y.address(), channels, window);
-      case AddBias op ->
-          ElementwiseKernels.addBias(
-              element(x),
-              x.address(),
-              in.get(1).address(),
-              in.size() > 2 ? in.get(2).address() : 0,
-              y.address(),
-              device.refusal(),
-              in.get(1).shape().dim(0),
-              channels,
-              window);
-      case Shift op ->
-          ElementwiseKernels.shift(
-              element(x),
-              x.address(),
-              y.address(),
-              x.shape().dim(1),
-              x.shape().dim(2),
-              x.shape().dim(3),
-              op.rows(),
-              op.columns(),
-              window);
+      case NormalizePixels op ->
+          CudaElementwise.call(op, in, y, x.shape().dim(3), ungrouped(window, 1), device.refusal());
+      // its own groups even where all of them are computed together
+      case Gate op when window.groups() != op.groups() ->
+          CudaElementwise.call(
+              op,
+              in,
+              y,
+              y.shape().dim(3) / op.groups(),
+              ungrouped(window, op.groups()),
+              device.refusal());
       default ->
-          throw new IllegalArgumentException(
-              unit.op().name() + " cannot be computed pixel by pixel on " + device.name());
+          CudaElementwise.call(
+              unit.op(), in, y, y.shape().dim(3) / window.groups(), window, device.refusal());
     };
   }
 
@@ -160,19 +117,6 @@ final class CudaPixels {
     return new Window(w.first(), w.time(), w.images(), w.count(), w.positions(), groups, -1);
   }
 
-  private static KernelCall gate(Gate op, Window window, List<Tensor> in, Tensor y) {
-    // its own groups even where all of them are computed together
-    Window own = window.groups() == op.groups() ? window : ungrouped(window, op.groups());
-    return ElementwiseKernels.gate(
-        element(y),
-        in.getFirst().address(),
-        in.size() > 1 ? in.get(1).address() : 0,
-        y.address(),
-        y.shape().dim(3) / op.groups(),
-        op.kind() == Gate.Kind.LINEAR,
-        own);
-  }
-
   private KernelCall convolve(
       CausalPlan.Unit conv,
       Window window,
@@ -184,7 +128,7 @@ final class CudaPixels {
       boolean keeps) {
     Tensor sums = places.apply(conv.output());
     int filters = sums.shape().dim(3);
-    int half = unit != null && unit.op() instanceof Gate gate ? filters / 2 / gate.groups() : 0;
+    int half = unit == null ? 0 : CudaConvolution.half(unit.op(), sums.shape());
     Convolution c =
         convolutions.computeIfAbsent(
             conv, u -> prepare(x, sums, weights, op, backward, half, window.count()));
@@ -195,20 +139,22 @@ final class CudaPixels {
     int from = window.group() < 0 ? 0 : window.group() * each;
     int to = window.group() < 0 ? filters : from + each;
     Tensor y = unit == null ? sums : places.apply(unit.output());
-    boolean residual = unit != null && unit.inputs().size() > 1;
     Output output =
-        new Output(
-            bias ? places.apply(conv.inputs().get(2)).address() : 0,
-            addend ? places.apply(conv.inputs().getLast()).address() : 0,
-            keeps ? sums.address() : 0,
-            residual ? places.apply(unit.inputs().get(1)).address() : 0,
-            y.address(),
-            y.dtype() == DType.F32,
-            unit == null ? Activation.NONE : CudaConvolution.activation(unit.op()),
-            half,
+        CudaConvolution.output(y, filters)
+            .plus(
+                bias ? places.apply(conv.inputs().get(2)).address() : 0,
+                addend ? places.apply(conv.inputs().getLast()).address() : 0)
             // a few of the colour before are computed again: eight are written together
-            from / 8 * 8,
-            to);
+            .channels(from / 8 * 8, to);
+    if (unit != null) {
+      boolean residual = unit.inputs().size() > 1;
+      output =
+          output.through(
+              CudaConvolution.activation(unit.op()),
+              half,
+              residual ? places.apply(unit.inputs().get(1)).address() : 0,
+              keeps ? sums.address() : 0);
+    }
     return c.plan.convolve(x.address(), c.table, c.packed, c.used, output, window);
   }
 

@@ -59,7 +59,7 @@ final class CudaReductions {
             at[5],
             at[6],
             w.own(Integer.BYTES).address(),
-            w.refusal(),
+            w.refused(),
             in.getFirst().elements(),
             new AdamKernel.Rates(
                 op.learningRate(),

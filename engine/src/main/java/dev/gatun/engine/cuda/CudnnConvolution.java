@@ -24,7 +24,7 @@ import static jcuda.jcudnn.cudnnTensorFormat.CUDNN_TENSOR_NHWC;
 
 import dev.gatun.engine.Buffer;
 import dev.gatun.engine.DType;
-import dev.gatun.engine.DeviceException;
+import dev.gatun.engine.OutOfMemoryException;
 import dev.gatun.engine.Shape;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.TensorSpec;
@@ -107,9 +107,19 @@ final class CudnnConvolution {
       return null;
     }
     Geometry geometry = Geometry.of(op, inputs.get(0).shape(), outputs.get(0).shape());
-    return geometry == null
-        ? null
-        : new DnnLaunch(device, op, geometry, inputs, outputs.getFirst());
+    if (geometry == null) {
+      return null;
+    }
+    try {
+      return new DnnLaunch(device, op, geometry, inputs, outputs.getFirst());
+    } catch (NoAlgorithm e) {
+      return null;
+    }
+  }
+
+  /** cuDNN cannot, or not in the memory that there is. */
+  private static final class NoAlgorithm extends RuntimeException {
+    private static final long serialVersionUID = 1L;
   }
 
   /** One convolution, with all that cuDNN wants to know of it. */
@@ -169,15 +179,10 @@ final class CudnnConvolution {
           biasShape = null;
         }
         filter = memory(device, inputs.get(1).spec().sizeBytes());
-        algorithm = chooseAlgorithm();
-        long[] bytes = new long[1];
-        CudaException.checkDnn(
-            "cudnnGetConvolutionForwardWorkspaceSize",
-            () ->
-                cudnnGetConvolutionForwardWorkspaceSize(
-                    cudnn, xShape, filterShape, convolution, yShape, algorithm, bytes));
-        workspaceBytes = bytes[0];
-        workspace = workspaceBytes == 0 ? new Pointer() : memory(device, workspaceBytes);
+        Choice choice = choose(device);
+        algorithm = choice.algorithm;
+        workspace = choice.workspace;
+        workspaceBytes = choice.bytes;
         arrangeFilter();
       } catch (RuntimeException | Error e) {
         release(true);
@@ -269,7 +274,10 @@ final class CudnnConvolution {
       return d;
     }
 
-    private int chooseAlgorithm() {
+    private record Choice(int algorithm, Pointer workspace, long bytes) {}
+
+    /** The best of those whose workspace fits. */
+    private Choice choose(CudaDevice device) {
       int[] count = new int[1];
       cudnnConvolutionFwdAlgoPerf[] choices =
           Stream.generate(cudnnConvolutionFwdAlgoPerf::new)
@@ -285,11 +293,22 @@ final class CudnnConvolution {
         if (choices[i].status == 0
             && (choices[i].mathType == CUDNN_FMA_MATH
                 || choices[i].mathType == CUDNN_DEFAULT_MATH)) {
-          return choices[i].algo;
+          int candidate = choices[i].algo;
+          long[] bytes = new long[1];
+          CudaException.checkDnn(
+              "cudnnGetConvolutionForwardWorkspaceSize",
+              () ->
+                  cudnnGetConvolutionForwardWorkspaceSize(
+                      cudnn, xShape, filterShape, convolution, yShape, candidate, bytes));
+          try {
+            Pointer workspace = bytes[0] == 0 ? new Pointer() : memory(device, bytes[0]);
+            return new Choice(candidate, workspace, bytes[0]);
+          } catch (OutOfMemoryException e) {
+            // the next one may do with less
+          }
         }
       }
-      throw new DeviceException(
-          this + ": cuDNN has no f32 algorithm for it; set gatun.cuda.conv=taps");
+      throw new NoAlgorithm();
     }
 
     /** [T,C,K] to [K,R,S,C]. */

@@ -2,6 +2,7 @@ package dev.gatun.engine.cuda;
 
 import dev.gatun.engine.Buffer;
 import dev.gatun.engine.Launch;
+import dev.gatun.engine.Owned;
 import dev.gatun.ffi.CudaGraph;
 import dev.gatun.ffi.CudaStream;
 import java.util.List;
@@ -37,12 +38,11 @@ final class GraphLaunch extends CudaLaunch {
 
   @Override
   void release(boolean usable) {
-    try {
+    try (Owned all = new Owned()) {
+      parts.reversed().forEach(all::add);
       if (usable) {
-        graph.close();
+        all.add(graph);
       }
-    } finally {
-      parts.forEach(Launch::close);
     }
   }
 }

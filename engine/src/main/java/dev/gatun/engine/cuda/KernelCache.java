@@ -51,6 +51,7 @@ final class KernelCache {
       if (!Files.isRegularFile(file, LinkOption.NOFOLLOW_LINKS)) {
         return Optional.empty();
       }
+      NativeFiles.privateFolder(folder);
       byte[] all = Files.readAllBytes(file);
       if (all.length <= HASH_BYTES) {
         return Optional.empty();
@@ -60,6 +61,8 @@ final class KernelCache {
       return MessageDigest.isEqual(hash, sha256().digest(image))
           ? Optional.of(image)
           : Optional.empty();
+    } catch (LibraryException e) {
+      throw new DeviceException(e.getMessage(), e);
     } catch (IOException e) {
       throw new DeviceException("cannot read the compiled kernel " + file + ": " + e, e);
     }

@@ -7,6 +7,7 @@ import dev.gatun.ffi.CudaParameters;
 import dev.gatun.ffi.CudaStream;
 import dev.gatun.kernels.KernelCall;
 import dev.gatun.kernels.LaunchShape;
+import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -19,34 +20,42 @@ final class KernelsLaunch extends CudaLaunch {
       CudaParameters parameters,
       CudaLaunchConfig config) {}
 
+  private final Arena arena = Arena.ofShared(); // whoever closes may be another thread
   private final List<Kernel> kernels = new ArrayList<>();
   private final List<String> functions;
   private final List<Buffer> owned;
   private final CudaDevice device;
   private final CudaStream own;
+  private final boolean waits;
 
   /**
    * Called with the device entered.
    *
    * @param owned memory that ends with the launch, or now if this throws
+   * @param waits whether a run is waited for
    */
   KernelsLaunch(
       CudaDevice device,
       String description,
       List<Buffer> buffers,
       List<KernelCall> calls,
-      List<Buffer> owned) {
+      List<Buffer> owned,
+      boolean waits) {
     super(device, description, buffers);
     this.device = device;
     this.own = device.onStream();
     this.owned = owned;
+    this.waits = waits;
     this.functions = calls.stream().map(KernelCall::function).toList();
     try {
       for (KernelCall call : calls) {
         CudaFunction function = device.function(call.module(), call.function());
-        CudaLaunchConfig config = config(device, call);
         kernels.add(
-            new Kernel(function, call.shape(), new CudaParameters(call.arguments()), config));
+            new Kernel(
+                function,
+                call.shape(),
+                new CudaParameters(arena, call.arguments()),
+                config(device, call)));
       }
     } catch (RuntimeException | Error e) {
       release(true);
@@ -67,6 +76,7 @@ final class KernelsLaunch extends CudaLaunch {
     LaunchShape shape = call.shape();
     CudaLaunchConfig config =
         new CudaLaunchConfig(
+            arena,
             own == null ? device.stream() : own,
             shape.gridX(),
             shape.gridY(),
@@ -84,6 +94,11 @@ final class KernelsLaunch extends CudaLaunch {
   @Override
   CudaStream stream() {
     return own;
+  }
+
+  @Override
+  boolean waits() {
+    return waits;
   }
 
   @Override
@@ -110,12 +125,7 @@ final class KernelsLaunch extends CudaLaunch {
 
   @Override
   void release(boolean usable) {
-    for (Kernel kernel : kernels) {
-      kernel.parameters.close();
-      if (kernel.config != null) {
-        kernel.config.close();
-      }
-    }
+    arena.close();
     owned.forEach(Buffer::close);
   }
 }

@@ -15,9 +15,13 @@ record Refusal(int kind, int place, int value, int limit) {
   /** What the device has of it. */
   static final long MARK_BYTES = 16;
 
-  /** The device's part as it is while nothing has been refused. */
-  static MemorySegment mark(MemorySegment words) {
-    return MemorySegment.ofArray(new long[] {0, words.address()});
+  /**
+   * The device's part as it is while nothing has been refused.
+   *
+   * @param words address of the words, for kernels
+   */
+  static MemorySegment mark(long words) {
+    return MemorySegment.ofArray(new long[] {0, words});
   }
 
   /** What has been said since this was last asked, or null. */

@@ -1,6 +1,7 @@
 package dev.gatun.engine.cuda;
 
 import dev.gatun.engine.Launch;
+import dev.gatun.engine.Owned;
 import dev.gatun.ffi.CudaStream;
 import java.util.List;
 
@@ -27,6 +28,8 @@ final class SequenceLaunch extends CudaLaunch {
 
   @Override
   void release(boolean usable) {
-    parts.forEach(Launch::close);
+    try (Owned all = new Owned()) {
+      parts.reversed().forEach(all::add);
+    }
   }
 }

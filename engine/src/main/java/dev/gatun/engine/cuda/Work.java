@@ -17,6 +17,7 @@ final class Work {
   private final CudaDevice device;
   private final List<KernelCall> calls = new ArrayList<>();
   private final List<Buffer> owned = new ArrayList<>();
+  private boolean refuses;
 
   Work(CudaDevice device) {
     this.device = device;
@@ -30,9 +31,21 @@ final class Work {
     return device.multiprocessors();
   }
 
-  /** Where a kernel says what is wrong with its data. */
+  /** Where a kernel says what is wrong with its data: the launch is waited for, to hear it. */
   long refusal() {
-    return device.refusal();
+    refuses = true;
+    return refused();
+  }
+
+  /** Where a kernel sees that one before it has refused its data. */
+  long refused() {
+    if (device.onStream() == null) {
+      return device.refusal();
+    }
+    // on another stream nobody waits: the words lie behind the mark, and are not looked at
+    Buffer mark = own(Refusal.MARK_BYTES + Refusal.BYTES);
+    device.upload(Refusal.mark(mark.address() + Refusal.MARK_BYTES), mark, 0);
+    return mark.address();
   }
 
   /** Memory of the launch's own that holds these numbers. */
@@ -82,7 +95,8 @@ final class Work {
         CudaLaunch.describe(op, inputs),
         CudaLaunch.buffersOf(inputs, outputs),
         calls,
-        owned);
+        owned,
+        refuses && device.onStream() == null);
   }
 
   /** Gives back what was to be the launch's. */

@@ -9,6 +9,7 @@ import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.io.FormatException;
 import dev.gatun.engine.io.SafetensorsEntry;
 import dev.gatun.engine.io.SafetensorsFile;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -97,9 +98,11 @@ public final class Parameters implements AutoCloseable {
   }
 
   public void copyFrom(Parameters other) {
-    byte[] raw = new byte[(int) flat.spec().sizeBytes()];
-    other.flat.read(MemorySegment.ofArray(raw));
-    flat.write(MemorySegment.ofArray(raw));
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment raw = arena.allocate(flat.spec().sizeBytes());
+      other.flat.read(raw);
+      flat.write(raw);
+    }
   }
 
   /** The values as checkpoint entries, each name with {@code prefix} before it. */

@@ -27,6 +27,7 @@ import dev.gatun.engine.contract.Reference;
 import dev.gatun.engine.cuda.CudaDevice.Convolution;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.GroupNorm;
+import dev.gatun.engine.op.SquaredNorm;
 import dev.gatun.engine.op.Taps;
 import dev.gatun.kernels.Element;
 import dev.gatun.kernels.KernelCall;
@@ -195,7 +196,12 @@ class CudaDeviceTest {
             2,
             1e-5f);
     return new KernelsLaunch(
-        device, "group_norm [" + x.spec() + "]", List.of(x.buffer()), List.of(call), List.of());
+        device,
+        "group_norm [" + x.spec() + "]",
+        List.of(x.buffer()),
+        List.of(call),
+        List.of(),
+        false);
   }
 
   @Test
@@ -241,6 +247,30 @@ class CudaDeviceTest {
         assertArrayEquals(ramp(12, 1), y.toFloats());
       }
     }
+  }
+
+  @Test
+  void emptyTensorsAreRefusedByName() {
+    try (CudaDevice device = openEmulated();
+        Tensor none = Tensor.allocate(device, DType.F32, 0)) {
+      UnsupportedOpException e =
+          assertThrows(UnsupportedOpException.class, () -> device.apply(new SquaredNorm(), none));
+      assertOneLine(e.getMessage());
+      assertTrue(e.getMessage().contains("squared_norm"), e.getMessage());
+      assertTrue(e.getMessage().contains("empty tensor"), e.getMessage());
+    }
+  }
+
+  /** A download of nothing waits, too. */
+  @Test
+  void aFaultShowsWhereNothingIsCopied() {
+    CudaDevice device = openEmulated();
+    Tensor x = tensor(device, 1, 1, 3, 3, 4);
+    CudaLaunch launch = shortLaunch(device, x, tensor(device, 1, 4), tensor(device, 1, 1, 2));
+    launch.run();
+    MemorySegment nothing = MemorySegment.ofArray(new byte[0]);
+    assertThrows(CudaFaultException.class, () -> device.download(x.buffer(), 0, nothing));
+    device.close();
   }
 
   @Test
@@ -412,6 +442,7 @@ class CudaDeviceTest {
         if (i == 100) {
           before = residentKib();
         }
+        openingFailsHalfWay();
         try (CudaDevice device = openEmulated(kinds[i % kinds.length])) {
           // not closed by its owner: the device must take it along
           device.allocate(4 << 20);
@@ -425,6 +456,16 @@ class CudaDeviceTest {
       System.out.println("100 devices opened and closed: " + grown + " KiB more resident");
       assertTrue(grown < 100 * 1024, grown + " KiB more after 100 devices of 4 MiB each");
       assertEquals(0, holder.allocatedBytes());
+    }
+  }
+
+  /** By then it has its stream, its pool and its page-locked memory. */
+  private static void openingFailsHalfWay() {
+    System.setProperty("gatun.cuda.limit", "0MiB");
+    try {
+      assertThrows(OutOfMemoryException.class, CudaTestSupport::openEmulated);
+    } finally {
+      System.clearProperty("gatun.cuda.limit");
     }
   }
 

@@ -230,7 +230,7 @@ class CudaKernelsTest {
             + " op.cu:2: bad is undefined",
         e.getMessage());
     assertTrue(((NvrtcException) e.getCause()).log().contains("1 error"));
-    assertTrue(refusal(() -> on.image("none")).contains("without their source"));
+    assertTrue(refusal(() -> on.image("none")).contains("(none) cannot be read"));
     assertFalse(Files.exists(folder.resolve("cache/kernels")));
   }
 

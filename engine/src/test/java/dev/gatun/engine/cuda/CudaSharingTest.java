@@ -5,6 +5,7 @@ import static dev.gatun.engine.cuda.CudaTestSupport.openEmulated;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -22,6 +23,7 @@ import dev.gatun.engine.op.Gate;
 import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
 import dev.gatun.engine.op.Taps;
+import dev.gatun.ffi.CudaEmulator;
 import dev.gatun.ffi.CudaPointer;
 import dev.gatun.ffi.CudaPool;
 import dev.gatun.ffi.CudaStream;
@@ -36,6 +38,8 @@ import jcuda.driver.CUstream;
 import jcuda.driver.CUstream_flags;
 import jcuda.driver.JCudaDriver;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** Memory that has a limit, streams and memory that are the caller's, several users of one GPU. */
 class CudaSharingTest {
@@ -57,13 +61,30 @@ class CudaSharingTest {
         Tensor two = Tensor.allocate(device, DType.U8, 2 << 20)) {
       assertEquals(two.spec().sizeBytes(), device.allocatedBytes());
       OutOfMemoryException e =
-          assertThrows(OutOfMemoryException.class, () -> device.allocate((1 << 20) + 1));
+          // with the few bytes that the device has for itself it is more than there are
+          assertThrows(OutOfMemoryException.class, () -> device.allocate(1 << 20));
       assertOneLine(e.getMessage());
       assertTrue(e.getMessage().contains("limit is 3.0 MiB, 2.0 MiB allocated"), e.getMessage());
-      device.allocate(1 << 20).close();
+      device.allocate((1 << 20) - 1024).close();
       System.setProperty("gatun.cuda.limit", "3 potatoes");
       assertOneLine(
           assertThrows(RuntimeException.class, CudaTestSupport::openEmulated).getMessage());
+    } finally {
+      System.clearProperty("gatun.cuda.limit");
+    }
+  }
+
+  /** What is needed again and again grows by doubling, but not past what there is. */
+  @Test
+  void scratchTakesWhatThereIs() {
+    System.setProperty("gatun.cuda.limit", "3MiB");
+    try (CudaDevice device = openEmulated()) {
+      device.synchronize(); // makes the context current here
+      long first = device.scratch(1 << 20);
+      long second = device.scratch((1 << 20) + 4096);
+      assertNotEquals(first, second);
+      assertThrows(OutOfMemoryException.class, () -> device.scratch(2 << 20));
+      assertEquals(second, device.scratch(4096));
     } finally {
       System.clearProperty("gatun.cuda.limit");
     }
@@ -86,12 +107,24 @@ class CudaSharingTest {
     }
   }
 
-  @Test
-  void opsRunOnTheCallersMemoryAndStream() {
-    try (CudaDevice device = openEmulated();
-        Tensor weights = tensor(device, 0.01f, 9, 5, 7);
+  /** Also where the caller's stream would come first, were it not for what fills the input. */
+  @ParameterizedTest
+  @EnumSource(CudaEmulator.Order.class)
+  void opsRunOnTheCallersMemoryAndStream(CudaEmulator.Order order) {
+    try (CudaDevice device = openEmulated()) {
+      CudaEmulator.setOrder(order, 3);
+      opsRunOnTheCallersMemoryAndStream(device);
+    } finally {
+      CudaEmulator.setOrder(CudaEmulator.Order.FIFO, 0);
+    }
+  }
+
+  private static void opsRunOnTheCallersMemoryAndStream(CudaDevice device) {
+    try (Tensor weights = tensor(device, 0.01f, 9, 5, 7);
         Tensor x = tensor(device, 0.1f, 2, 6, 5, 5)) {
-      float[] expected = device.apply(CONV, x, weights).getFirst().toFloats();
+      Tensor whole = device.apply(CONV, x, weights).getFirst();
+      float[] expected = whole.toFloats();
+      whole.close();
       device.synchronize(); // makes the context current here
       CUstream stream = new CUstream();
       JCudaDriver.cuStreamCreate(stream, CUstream_flags.CU_STREAM_NON_BLOCKING);
@@ -175,6 +208,70 @@ class CudaSharingTest {
       List<Tensor> out = device.apply(op, logits, targets);
       assertTrue(Float.isFinite(out.getFirst().toFloats()[0]));
       out.forEach(Tensor::close);
+    }
+  }
+
+  /** Who runs an op hears of its data, and nobody else does. */
+  @Test
+  void badDataIsToldOfToWhoeverBroughtIt() throws Exception {
+    try (CudaDevice device = openEmulated();
+        Tensor logits = tensor(device, 0.1f, 3, 4);
+        Tensor good = Tensor.allocate(device, DType.U8, 3).write((byte) 0, (byte) 3, (byte) 2);
+        Tensor bad = Tensor.allocate(device, DType.U8, 3).write((byte) 0, (byte) 4, (byte) 2);
+        Tensor loss = Tensor.allocate(device, DType.F32, 1);
+        ExecutorService threads = Executors.newFixedThreadPool(2)) {
+      SoftmaxCrossEntropy op = new SoftmaxCrossEntropy(null);
+      Graph graph = new Graph();
+      graph.store(graph.apply(op, graph.bind(logits), graph.bind(good)), loss);
+      Callable<Void> healthy =
+          () -> {
+            try (Program program = graph.compile(device)) {
+              for (int i = 0; i < 300; i++) {
+                program.run();
+                assertTrue(Float.isFinite(loss.toFloats()[0]));
+              }
+            }
+            return null;
+          };
+      Callable<Void> broken =
+          () -> {
+            for (int i = 0; i < 300; i++) {
+              assertThrows(IllegalArgumentException.class, () -> device.apply(op, logits, bad));
+            }
+            return null;
+          };
+      for (Future<Void> done : threads.invokeAll(List.of(healthy, broken))) {
+        done.get();
+      }
+    }
+  }
+
+  /** On a stream of the caller's nobody waits to be told. */
+  @Test
+  void badDataOnTheCallersStreamGivesNan() {
+    try (CudaDevice device = openEmulated();
+        Tensor logits = tensor(device, 0.1f, 3, 4);
+        Tensor targets = Tensor.allocate(device, DType.U8, 3).write((byte) 0, (byte) 4, (byte) 2);
+        Tensor loss = Tensor.allocate(device, DType.F32, 1);
+        Tensor nats = Tensor.allocate(device, DType.F32, 3);
+        Tensor sums = Tensor.allocate(device, DType.F32, 3)) {
+      device.synchronize(); // makes the context current here
+      CUstream stream = new CUstream();
+      JCudaDriver.cuStreamCreate(stream, CUstream_flags.CU_STREAM_NON_BLOCKING);
+      SoftmaxCrossEntropy op = new SoftmaxCrossEntropy(null);
+      try (CudaStream theirs = CudaStream.external(stream);
+          Launch launch =
+              device.launchOn(theirs, op, List.of(logits, targets), List.of(loss, nats, sums))) {
+        launch.run();
+        assertThrows(IllegalStateException.class, theirs::synchronize);
+        JCudaDriver.cuStreamSynchronize(stream);
+        assertTrue(Float.isNaN(loss.toFloats()[0]));
+        targets.write((byte) 0, (byte) 1, (byte) 2);
+        launch.run();
+        JCudaDriver.cuStreamSynchronize(stream);
+        assertTrue(Float.isFinite(loss.toFloats()[0]));
+      }
+      JCudaDriver.cuStreamDestroy(stream); // closing ours has left it as it was
     }
   }
 

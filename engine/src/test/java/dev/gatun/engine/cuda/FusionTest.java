@@ -3,6 +3,7 @@ package dev.gatun.engine.cuda;
 import static dev.gatun.engine.cuda.CudaTestSupport.openEmulated;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Graph;
@@ -19,6 +20,7 @@ import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.Taps;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -176,6 +178,50 @@ class FusionTest {
     try (Program program = odd.compile(device, gate)) {
       assertEquals(2, program.launches());
       program.run();
+    }
+  }
+
+  /** A convolution that waited for its unit would read the weights as they are afterwards. */
+  @Test
+  void weightsThatChangeInBetweenAreReadBefore() {
+    Graph graph = new Graph();
+    Value x = bound(graph, 0.1f, 1, 5, 4, 8);
+    Value w = bound(graph, 0.01f, 9, 8, 16);
+    Tensor weights = tensors.getLast();
+    Value sums = graph.apply(new Conv2d(Taps.square(3)), x, w);
+    Value zeros = graph.apply(new Add(), bound(graph, 0, 9, 8, 16), bound(graph, 0, 9, 8, 16));
+    graph.store(zeros, weights);
+    Value y = graph.apply(new Relu(), sums);
+    try (Program program = graph.compile(device, y)) {
+      assertEquals(3, program.launches());
+      program.run();
+      for (float weight : weights.toFloats()) {
+        assertEquals(0, Math.abs(weight));
+      }
+      float[] values = program.tensor(y).toFloats();
+      assertTrue(IntStream.range(0, values.length).anyMatch(i -> values[i] != 0));
+    }
+  }
+
+  /** A unit whose result goes where the convolution reads waits until it has read all of it. */
+  @Test
+  void aResultInTheConvolutionsInputComesAfterIt() {
+    Graph graph = new Graph();
+    Value x = bound(graph, 0.1f, 1, 5, 4, 8);
+    Tensor input = tensors.getLast();
+    float[] before = input.toFloats();
+    Value y = graph.apply(new Relu(), conv(graph, x, 8));
+    try (Program program = graph.compile(device, y)) {
+      assertEquals(1, program.launches());
+      program.run();
+      float[] expected = program.tensor(y).toFloats();
+      graph.store(y, input);
+      try (Program inPlace = graph.compile(device)) {
+        assertEquals(2, inPlace.launches());
+        input.write(before);
+        inPlace.run();
+        assertArrayEquals(expected, input.toFloats());
+      }
     }
   }
 

@@ -5,6 +5,7 @@ import dev.gatun.engine.CausalProgram;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.Graph;
+import dev.gatun.engine.Owned;
 import dev.gatun.engine.PixelDistribution;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.Value;
@@ -40,9 +41,11 @@ public final class CachedSampler implements Sampler {
       implements AutoCloseable {
     @Override
     public void close() {
-      program.close();
-      images.close();
-      labels.close();
+      try (Owned all = new Owned()) {
+        all.add(labels);
+        all.add(images);
+        all.add(program);
+      }
     }
   }
 
@@ -172,7 +175,10 @@ public final class CachedSampler implements Sampler {
 
   @Override
   public void close() {
-    prepared.values().forEach(Prepared::close);
-    prepared.clear();
+    try (Owned all = new Owned()) {
+      prepared.values().forEach(all::add);
+    } finally {
+      prepared.clear();
+    }
   }
 }

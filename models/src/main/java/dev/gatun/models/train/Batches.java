@@ -6,8 +6,9 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 
 /**
- * The images that each step sees: each epoch has them all once, in an order of its own, which
- * follows from the seed and the epoch. While a step runs the next one's are gathered.
+ * The images that each step sees: an epoch has each once at most, in an order of its own, which
+ * follows from the seed and the epoch; those last in it that do not fill a batch are left out.
+ * While a step runs the next one's are gathered.
  */
 final class Batches {
   /** A step's images [N,H,W,C] u8, and their labels [N] where there are any. */
