@@ -2,11 +2,8 @@ package dev.gatun.bench;
 
 import dev.gatun.models.Models;
 import java.io.IOException;
-import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.SimpleFileVisitor;
-import java.nio.file.attribute.BasicFileAttributes;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Pattern;
@@ -59,7 +56,7 @@ final class Bundle {
       console.say("packing ...");
       TarXz.pack(folder, file);
     } finally {
-      deleteTree(work);
+      Folders.delete(work);
     }
   }
 
@@ -144,25 +141,5 @@ final class Bundle {
       }
     }
     throw new IOException("no " + name + " on the class path: build again with 'mvn package'");
-  }
-
-  private static void deleteTree(Path tree) throws IOException {
-    Files.walkFileTree(
-        tree,
-        new SimpleFileVisitor<>() {
-          @Override
-          public FileVisitResult visitFile(Path file, BasicFileAttributes attributes)
-              throws IOException {
-            Files.delete(file);
-            return FileVisitResult.CONTINUE;
-          }
-
-          @Override
-          public FileVisitResult postVisitDirectory(Path folder, IOException failure)
-              throws IOException {
-            Files.delete(folder);
-            return FileVisitResult.CONTINUE;
-          }
-        });
   }
 }

@@ -16,11 +16,8 @@ import dev.gatun.engine.op.Add;
 import dev.gatun.models.Model.ImageShape;
 import dev.gatun.models.Models.Preset;
 import java.io.IOException;
-import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.SimpleFileVisitor;
-import java.nio.file.attribute.BasicFileAttributes;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -92,7 +89,7 @@ final class GpuBench {
     } finally {
       bench.owned.close();
       if (bench.work != null) {
-        deleteTree(bench.work);
+        Folders.delete(bench.work);
       }
     }
   }
@@ -207,7 +204,11 @@ final class GpuBench {
     Map<String, Object> all = new LinkedHashMap<>();
     try {
       if (device instanceof CudaDevice cuda) {
-        all.putAll(CudaCeilings.measure(cuda, device.name().equals("emulated") ? 1e-3 : 1));
+        boolean emulated = device.name().equals("emulated");
+        all.putAll(CudaCeilings.measure(cuda, emulated ? 1e-3 : 1));
+        if (!emulated) {
+          all.put("matmulBf16Tflops", CudaCeilings.matmulTeraflops(cuda, 8192));
+        }
       } else {
         launches(all);
       }
@@ -527,25 +528,5 @@ final class GpuBench {
         }
       }
     }
-  }
-
-  private static void deleteTree(Path tree) throws IOException {
-    Files.walkFileTree(
-        tree,
-        new SimpleFileVisitor<>() {
-          @Override
-          public FileVisitResult visitFile(Path file, BasicFileAttributes attributes)
-              throws IOException {
-            Files.delete(file);
-            return FileVisitResult.CONTINUE;
-          }
-
-          @Override
-          public FileVisitResult postVisitDirectory(Path folder, IOException failure)
-              throws IOException {
-            Files.delete(folder);
-            return FileVisitResult.CONTINUE;
-          }
-        });
   }
 }

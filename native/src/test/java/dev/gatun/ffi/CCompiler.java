@@ -12,11 +12,11 @@ import java.util.List;
 import java.util.concurrent.TimeUnit;
 
 /** The C compiler of this machine: stub libraries, and what the real headers say. */
-final class CCompiler {
+public final class CCompiler {
   private CCompiler() {}
 
   /** Skips the test where there is no gcc; in CI that is a failure. */
-  static void require() {
+  public static void require() {
     try {
       if (run(List.of("gcc", "--version"), Path.of("/dev/null")) == 0) {
         return;
@@ -31,7 +31,7 @@ final class CCompiler {
   }
 
   /** A shared library of that file name made of C text. */
-  static Path library(Path folder, String fileName, String source, String... options)
+  public static Path library(Path folder, String fileName, String source, String... options)
       throws IOException, InterruptedException {
     Path library = folder.resolve(fileName);
     List<String> all = new ArrayList<>(List.of("-shared", "-fPIC", "-O1", "-Wall", "-Werror"));
@@ -41,7 +41,7 @@ final class CCompiler {
   }
 
   /** Whether C text compiles, and what the compiler said of it. */
-  static CudaTestSupport.Outcome check(Path folder, String source, List<Path> includes)
+  static TestProcesses.Outcome check(Path folder, String source, List<Path> includes)
       throws IOException, InterruptedException {
     Path file = Files.writeString(folder.resolve("check.c"), source);
     List<String> command =
@@ -50,7 +50,7 @@ final class CCompiler {
     command.add(file.toString());
     Path log = folder.resolve("check.log");
     int exit = run(command, log);
-    return new CudaTestSupport.Outcome(exit, Files.readString(log));
+    return new TestProcesses.Outcome(exit, Files.readString(log));
   }
 
   private static void build(String source, Path target, List<String> options)

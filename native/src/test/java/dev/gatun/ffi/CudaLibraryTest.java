@@ -1,9 +1,9 @@
 package dev.gatun.ffi;
 
 import static dev.gatun.ffi.CudaTestSupport.assertOneLine;
-import static dev.gatun.ffi.CudaTestSupport.java;
 import static dev.gatun.ffi.CudaTestSupport.namesIn;
 import static dev.gatun.ffi.CudaTestSupport.requireEmulator;
+import static dev.gatun.ffi.TestProcesses.java;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -63,7 +63,7 @@ class CudaLibraryTest {
   void asSecondDriverTheEmulatorIsRefused(@TempDir Path folder) throws Exception {
     // any libcuda.so.1 that loads will do for NVIDIA's
     Path driver = NativeFiles.unpack("/dev/gatun/emulator/libcuda.so.1");
-    CudaTestSupport.Outcome outcome =
+    TestProcesses.Outcome outcome =
         java(
             OpenBoth.class,
             List.of("-Dgatun.libcuda=" + driver),
@@ -80,7 +80,7 @@ class CudaLibraryTest {
     Path driver = NativeFiles.unpack("/dev/gatun/emulator/libcuda.so.1");
     Path other = Files.createDirectories(folder.resolve("other")).resolve("libcuda.so.1");
     Files.copy(driver, other);
-    CudaTestSupport.Outcome outcome =
+    TestProcesses.Outcome outcome =
         java(OpenAfter.class, List.of(), folder.resolve("log"), other.toString());
     assertEquals(0, outcome.exitCode(), outcome.output());
     assertTrue(outcome.output().contains(other + " open already"), outcome.output());
@@ -88,7 +88,7 @@ class CudaLibraryTest {
 
   @Test
   void thePropertyDecidesBeforehand(@TempDir Path folder) throws Exception {
-    CudaTestSupport.Outcome outcome =
+    TestProcesses.Outcome outcome =
         java(
             OpenBoth.class,
             List.of("-Dgatun.cuda.driver=emulated"),
@@ -104,7 +104,7 @@ class CudaLibraryTest {
   void nothingIsLeftInTheTemporaryFolder(@TempDir Path folder) throws Exception {
     Path temporary = Files.createDirectories(folder.resolve("tmp"));
     Path cache = folder.resolve("cache");
-    CudaTestSupport.Outcome outcome =
+    TestProcesses.Outcome outcome =
         java(
             OpenAll.class,
             List.of("-Djava.io.tmpdir=" + temporary, "-Dgatun.cache=" + cache),

@@ -44,8 +44,8 @@ class CudaTensorMapTest {
   void theDriverGetsWhatWasAskedFor() throws Exception {
     CCompiler.require();
     Path stub = CCompiler.library(folder, "libstub.so", STUB);
-    CudaTestSupport.Outcome outcome =
-        CudaTestSupport.java(Encode.class, List.of(), folder.resolve("log"), stub.toString());
+    TestProcesses.Outcome outcome =
+        TestProcesses.java(Encode.class, List.of(), folder.resolve("log"), stub.toString());
     assertEquals(0, outcome.exitCode(), outcome.output());
     assertEquals(
         "9 3 4096 64 %d 128 32 %d 512 5 %d %d argument at 0 of 128"
@@ -55,8 +55,8 @@ class CudaTensorMapTest {
 
   @Test
   void aDriverWithoutItIsNamed() throws Exception {
-    CudaTestSupport.Outcome outcome =
-        CudaTestSupport.java(Encode.class, List.of(), folder.resolve("log"));
+    TestProcesses.Outcome outcome =
+        TestProcesses.java(Encode.class, List.of(), folder.resolve("log"));
     assertOneLine(outcome.output().strip());
     assertTrue(outcome.output().contains("has no cuTensorMapEncodeTiled"), outcome.output());
   }

@@ -161,7 +161,7 @@ class HeadersTest {
     assertTrue(!values.isEmpty());
     layout.forEach((what, value) -> source.append(claim(what, value)));
     values.forEach((what, value) -> source.append(claim(what, value)));
-    CudaTestSupport.Outcome outcome = CCompiler.check(folder, source.toString(), includes);
+    TestProcesses.Outcome outcome = CCompiler.check(folder, source.toString(), includes);
     assertEquals(0, outcome.exitCode(), first + "\n" + outcome.output());
     String constant = values.keySet().iterator().next();
     for (String bad : List.of(wrong, claim(constant, values.get(constant) + 1))) {

@@ -194,8 +194,8 @@ class LibraryFinderTest {
 
   private String search(Path python, Path toolkit, Path loader, Path named, String major)
       throws Exception {
-    CudaTestSupport.Outcome outcome =
-        CudaTestSupport.java(
+    TestProcesses.Outcome outcome =
+        TestProcesses.java(
             Search.class,
             List.of("-Dgatun.nvrtc=" + named),
             folder.resolve("log"),

@@ -40,7 +40,7 @@ class OtherLibrariesTest {
     List<String> all = new ArrayList<>(options);
     all.add("--enable-native-access=ALL-UNNAMED");
     Path oneDnn = Dnnl.library().file();
-    return CudaTestSupport.java(
+    return TestProcesses.java(
             Beside.class, all, folder.resolve("log"), folder.toString(), when, oneDnn.toString())
         .output()
         .strip();

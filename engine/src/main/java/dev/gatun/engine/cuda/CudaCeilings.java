@@ -2,8 +2,17 @@ package dev.gatun.engine.cuda;
 
 import dev.gatun.engine.Buffer;
 import dev.gatun.engine.DType;
+import dev.gatun.engine.DeviceException;
 import dev.gatun.engine.Owned;
 import dev.gatun.engine.Tensor;
+import dev.gatun.engine.TensorSpec;
+import dev.gatun.engine.op.Fill;
+import dev.gatun.ffi.CublasLt;
+import dev.gatun.ffi.CublasLtMatmul;
+import dev.gatun.ffi.CublasLtMatmul.Type;
+import dev.gatun.ffi.CudaException;
+import dev.gatun.ffi.CudaStream;
+import dev.gatun.ffi.LibraryException;
 import dev.gatun.kernels.CeilingKernels;
 import dev.gatun.kernels.KernelCall;
 import java.lang.foreign.MemorySegment;
@@ -21,6 +30,7 @@ public final class CudaCeilings {
   private static final int TRIES = 5;
   private static final int CLUSTER = 8;
   private static final int FIRST_WITH_CLUSTERS = 9;
+  private static final long WORKSPACE_BYTES = 32 << 20;
 
   private final CudaDevice device;
   private final Owned owned = new Owned();
@@ -60,6 +70,56 @@ public final class CudaCeilings {
       all.put("clusterSyncMicros", 1e6 * cluster(odd) / odd);
     }
     return all;
+  }
+
+  /**
+   * Products of bf16 matrices by cuBLASLt, summed in f32: what a kernel for them can be held
+   * against.
+   *
+   * @param n rows and columns of each matrix
+   * @return 1e12 operations a second, two for each term of a sum
+   * @throws DeviceException in one line if there is no cuBLASLt, or it cannot
+   */
+  public static double matmulTeraflops(CudaDevice device, int n) {
+    CudaCeilings ceilings = new CudaCeilings(device);
+    try {
+      return 2e-12 * n * n * n / ceilings.matmul(n);
+    } catch (LibraryException | CudaException e) {
+      throw new DeviceException("no bf16 product by cuBLASLt: " + e.getMessage(), e);
+    } finally {
+      ceilings.owned.close();
+    }
+  }
+
+  private double matmul(int n) {
+    Fill ones = new Fill(TensorSpec.of(DType.BF16, n, n), 1);
+    Tensor x = owned.add(device.apply(ones).getFirst());
+    Tensor w = owned.add(device.apply(ones).getFirst());
+    Tensor y = owned.add(Tensor.allocate(device, DType.BF16, n, n));
+    device.synchronize(); // makes the context current here
+    CublasLt library = owned.add(CublasLt.open(device.driverMajor()));
+    CublasLtMatmul product =
+        owned.add(
+            new CublasLtMatmul(
+                library,
+                new CublasLtMatmul.Spec(Type.BF16, n, n, n, false, false, false),
+                0,
+                WORKSPACE_BYTES));
+    Buffer workspace = owned.add(device.allocate(Math.max(1, product.workspaceBytes())));
+    CudaLaunch launch =
+        new CudaLaunch(device, "a bf16 product", List.of(x.buffer(), w.buffer(), y.buffer())) {
+          @Override
+          void enqueue(CudaStream stream) {
+            product.run(stream, x.address(), w.address(), y.address(), workspace.address());
+          }
+
+          @Override
+          void release(boolean usable) {}
+        };
+    double seconds = best(owned.add(launch));
+    // a power of two is what bf16 can hold of a sum of n ones
+    require(Integer.bitCount(n) == 1 && y.toFloats()[n * n - 1] == n, "bf16 product");
+    return seconds;
   }
 
   private double copy(int elements) {

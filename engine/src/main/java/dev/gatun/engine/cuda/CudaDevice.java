@@ -456,6 +456,11 @@ public final class CudaDevice extends Device {
     return capability;
   }
 
+  /** The driver's major version of CUDA. */
+  int driverMajor() {
+    return context.library().version() / 1000;
+  }
+
   CudaStream stream() {
     return stream;
   }

@@ -15,6 +15,7 @@ import dev.gatun.engine.cuda.CudaDevice.Convolution;
 import dev.gatun.ffi.CudaLibrary.Kind;
 import dev.gatun.ffi.CudaLibrary.Properties;
 import dev.gatun.ffi.NativeFiles;
+import dev.gatun.ffi.TestProcesses;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -152,15 +153,15 @@ class CudaBackendTest {
             "int cuDriverGetVersion(int* v) { *v = " + version + "; return 0; }\n");
     Path library = folder.resolve("version" + version + ".so");
     List<String> gcc = List.of("gcc", "-shared", "-fPIC", source.toString(), "-o", library + "");
-    assertEquals(0, CudaTestSupport.run(gcc, folder.resolve("log"), 60).exitCode());
+    assertEquals(0, TestProcesses.run(gcc, folder.resolve("log"), 60).exitCode());
     List<String> command =
         List.of(
             Path.of(System.getProperty("java.home"), "bin", "java").toString(),
             "--enable-native-access=ALL-UNNAMED",
             "-Dgatun.libcuda=" + NativeFiles.unpack("/dev/gatun/emulator/libcuda.so.1"),
             Probe.class.getName());
-    CudaTestSupport.Outcome outcome =
-        CudaTestSupport.run(
+    TestProcesses.Outcome outcome =
+        TestProcesses.run(
             command,
             folder.resolve("log"),
             120,

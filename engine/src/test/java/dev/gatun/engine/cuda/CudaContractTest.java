@@ -1,7 +1,7 @@
 package dev.gatun.engine.cuda;
 
-import static dev.gatun.engine.cuda.CudaTestSupport.java;
 import static dev.gatun.engine.cuda.CudaTestSupport.openEmulated;
+import static dev.gatun.ffi.TestProcesses.java;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -13,6 +13,7 @@ import dev.gatun.engine.contract.OpCase;
 import dev.gatun.engine.cuda.CudaDevice.Convolution;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.ffi.CudaEmulator;
+import dev.gatun.ffi.TestProcesses;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -61,7 +62,7 @@ class CudaContractTest {
         DynamicTest.dynamicTest(
             "on this machine's GPUs",
             () -> {
-              CudaTestSupport.Outcome outcome =
+              TestProcesses.Outcome outcome =
                   java(OnRealDevices.class, List.of(), folder.resolve("log"));
               System.out.print(outcome.output());
               assertEquals(0, outcome.exitCode(), outcome.output());

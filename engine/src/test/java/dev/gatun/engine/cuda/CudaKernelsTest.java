@@ -16,6 +16,7 @@ import dev.gatun.ffi.CudaLibrary;
 import dev.gatun.ffi.CudaLibrary.Kind;
 import dev.gatun.ffi.CudaLibrary.Properties;
 import dev.gatun.ffi.NvrtcException;
+import dev.gatun.ffi.TestProcesses;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -105,10 +106,10 @@ class CudaKernelsTest {
     Path library = stubs.resolve("libnvrtc.so." + major);
     if (!Files.exists(library)) {
       Path source = Files.writeString(stubs.resolve("stub.c"), STUB);
-      CudaTestSupport.Outcome outcome;
+      TestProcesses.Outcome outcome;
       try {
         outcome =
-            CudaTestSupport.run(
+            TestProcesses.run(
                 List.of(
                     "gcc",
                     "-shared",

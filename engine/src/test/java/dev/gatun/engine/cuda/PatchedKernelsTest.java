@@ -10,6 +10,7 @@ import dev.gatun.ffi.CudaEmulator;
 import dev.gatun.ffi.CudaEmulator.Order;
 import dev.gatun.ffi.CudaLibrary;
 import dev.gatun.ffi.CudaLibrary.Kind;
+import dev.gatun.ffi.TestProcesses;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.FileVisitResult;
@@ -294,8 +295,8 @@ class PatchedKernelsTest {
     if (patch != null) {
       SourcePatch.apply(patch, sources);
     }
-    CudaTestSupport.Outcome outcome =
-        CudaTestSupport.run(
+    TestProcesses.Outcome outcome =
+        TestProcesses.run(
             List.of("sh", KERNELS.resolve("build-kernels.sh").toString(), out.toString()),
             folder.resolve("log"),
             300,
