@@ -32,6 +32,7 @@ import org.junit.jupiter.api.Test;
 class NvrtcKernelsTest {
   private static final List<String> ARCHITECTURES = List.of("sm_80", "sm_86", "sm_89", "sm_90a");
   private static final List<String> OPTIONS = List.of("-std=c++17", "-lineinfo");
+
   /** What KERNEL(name, threads) leaves in a host image's symbols; the number is the length. */
   private static final Pattern KERNEL = Pattern.compile("thunkIXadL_Z(\\d+)([a-z]\\w*)");
 
