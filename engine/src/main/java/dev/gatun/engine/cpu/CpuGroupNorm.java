@@ -12,8 +12,9 @@ import java.util.List;
 
 /**
  * Group normalization, modulation and SiLU. A worker takes an image, or some of its groups where
- * there are fewer images than workers, and goes through it a block of rows at a time; sums are in
- * f64, a channel at a time.
+ * there are fewer images than workers, and goes through it a block of rows at a time. What belongs
+ * to a channel is laid out once for a whole block, so that each loop runs over the block flat; sums
+ * are in f32 over the blocks, of each place in one, and in f64 from there on.
  */
 final class CpuGroupNorm {
   private final CpuDevice device;
@@ -30,11 +31,6 @@ final class CpuGroupNorm {
   private final int channels;
   private final int width; // of a group
   private final int parts; // of an image
-
-  // of each channel of each image: what its elements go through, v = (x - mean) * factor + offset
-  private final float[] mean;
-  private final float[] factor;
-  private final float[] offset;
 
   private CpuGroupNorm(
       CpuDevice device,
@@ -59,9 +55,6 @@ final class CpuGroupNorm {
     width = channels / op.groups();
     int workers = Runtime.getRuntime().availableProcessors();
     parts = images >= workers ? 1 : Math.min(op.groups(), workers);
-    mean = new float[images * channels];
-    factor = new float[images * channels];
-    offset = new float[images * channels];
   }
 
   static Launch forward(CpuDevice d, GroupNorm op, List<Tensor> in, List<Tensor> out) {
@@ -73,7 +66,6 @@ final class CpuGroupNorm {
     return () ->
         norm.forParts((n, from, to) -> {
           norm.statistics(n, from, to, sums, squares);
-          norm.coefficients(n, from, to);
           norm.apply(n, from, to, y);
         });
   }
@@ -84,12 +76,24 @@ final class CpuGroupNorm {
     Gradients gradients = norm.new Gradients(in.get(5), out);
     return () -> {
       norm.forParts((n, from, to) -> {
-        norm.coefficients(n, from, to);
         gradients.sums(n, from, to);
         gradients.apply(n, from, to);
       });
       gradients.finish();
     };
+  }
+
+  /** What belongs to the channels of a block, for each of its places; a thread's own. */
+  private static final class Tile {
+    private static final ThreadLocal<Tile> OWN = ThreadLocal.withInitial(Tile::new);
+
+    final float[] mean = new float[Blocks.SIZE];
+    final float[] rstd = new float[Blocks.SIZE];
+    final float[] factor = new float[Blocks.SIZE];
+    final float[] offset = new float[Blocks.SIZE];
+    final float[] first = new float[Blocks.SIZE];
+    final float[] second = new float[Blocks.SIZE];
+    final float[] third = new float[Blocks.SIZE];
   }
 
   /** Channels {@code from} to {@code to} of an image: whole groups. */
@@ -113,94 +117,102 @@ final class CpuGroupNorm {
             });
   }
 
-  /** A block of elements: {@code rows} rows of {@code n} channels from {@code channel} on. */
-  private interface Body {
-    void run(Blocks block, long at, int channel, int rows, int n);
+  /** Channels {@code c} to {@code c + w} of an image, no more than a block holds. */
+  private interface Columns {
+    void run(Tile tile, int c, int w);
   }
 
-  private void forBlocks(int n, int from, int to, Body body) {
-    Pieces.forEach(
-        0,
-        pixels,
-        to - from,
-        (row, column, rows, count) -> {
-          long at = ((long) n * pixels + row) * channels + from + column;
-          body.run(Blocks.own(), at, n * channels + from + column, rows, count);
-        });
+  private static void forColumns(int from, int to, Columns body) {
+    for (int c = from; c < to; c += Blocks.SIZE) {
+      body.run(Tile.OWN.get(), c, Math.min(Blocks.SIZE, to - c));
+    }
   }
 
-  private void load(MemorySegment source, long at, float[] target, int rows, int n) {
-    device.loops().loadRows(type, source, at, channels, target, rows, n);
+  /** Some rows of w channels, side by side; the first element is at {@code at}. */
+  private interface Rows {
+    void run(Blocks block, long at, int rows);
   }
 
-  private void store(float[] values, MemorySegment target, long at, int rows, int n) {
-    device.loops().storeRows(type, values, target, at, channels, rows, n);
+  private void forRows(int n, int c, int w, Rows body) {
+    int most = Blocks.SIZE / w;
+    for (int p = 0; p < pixels; p += most) {
+      long at = ((long) n * pixels + p) * channels + c;
+      body.run(Blocks.own(), at, Math.min(most, pixels - p));
+    }
   }
 
+  /** Lays out the first row again and again. */
+  private static void repeat(float[] tile, int w) {
+    for (int at = w; at + w <= Blocks.SIZE; at += w) {
+      System.arraycopy(tile, 0, tile, at, w);
+    }
+  }
+
+  /** Adds up the rows of a tile; channel c's sum goes to {@code sums[at + c]}. */
+  private static void addUp(float[] tile, int w, double[] sums, int at) {
+    for (int c = 0; c < w; c++) {
+      double sum = 0;
+      for (int i = c; i + w - c <= Blocks.SIZE; i += w) {
+        sum += tile[i];
+      }
+      sums[at + c] = sum;
+    }
+  }
+
+  private void load(MemorySegment source, long at, float[] target, int rows, int w) {
+    device.loops().loadRows(type, source, at, channels, target, rows, w);
+  }
+
+  private void store(float[] values, MemorySegment target, long at, int rows, int w) {
+    device.loops().storeRows(type, values, target, at, channels, rows, w);
+  }
+
+  // ---- forward
+
+  /** In one pass: of each channel the differences from its first pixel, which nothing cancels in. */
   private void statistics(int n, int from, int to, double[] sums, double[] squares) {
-    double count = (double) pixels * width;
-    int first = n * channels;
-    Arrays.fill(sums, first + from, first + to, 0);
-    Arrays.fill(squares, first + from, first + to, 0);
-    forBlocks(n, from, to, (block, at, channel, rows, w) -> {
-      load(x, at, block.a, rows, w);
-      addRows(block.a, sums, channel, rows, w);
+    int own = n * channels;
+    forColumns(from, to, (tile, c, w) -> {
+      long base = (long) n * pixels * channels + c;
+      load(x, base, tile.mean, 1, w);
+      repeat(tile.mean, w);
+      Arrays.fill(tile.first, 0);
+      Arrays.fill(tile.second, 0);
+      forRows(n, c, w, (block, at, rows) -> {
+        load(x, at, block.a, rows, w);
+        differences(block.a, tile.mean, tile.first, tile.second, rows * w);
+      });
+      addUp(tile.first, w, sums, own + c);
+      addUp(tile.second, w, squares, own + c);
+      for (int i = 0; i < w; i++) {
+        // from here on the channel's mean, and the squares of the differences from it
+        double mean = sums[own + c + i] / pixels;
+        squares[own + c + i] -= mean * sums[own + c + i];
+        sums[own + c + i] = tile.mean[i] + mean;
+      }
     });
     for (int c = from; c < to; c += width) {
-      double sum = 0;
-      for (int i = c; i < c + width; i++) {
-        sum += sums[first + i];
-      }
-      ScalarLoops.set(DType.F32, means, (long) n * op.groups() + c / width, (float) (sum / count));
-      Arrays.fill(mean, first + c, first + c + width, (float) (sum / count));
-    }
-    forBlocks(n, from, to, (block, at, channel, rows, w) -> {
-      load(x, at, block.a, rows, w);
-      addSquares(block.a, mean, squares, channel, rows, w);
-    });
-    for (int c = from; c < to; c += width) {
-      double sum = 0;
-      for (int i = c; i < c + width; i++) {
-        sum += squares[first + i];
-      }
-      double rstd = 1 / Math.sqrt(sum / count + op.epsilon());
-      ScalarLoops.set(DType.F32, rstds, (long) n * op.groups() + c / width, (float) rstd);
+      group((long) n * op.groups() + c / width, own + c, sums, squares);
     }
   }
 
-  // a loop a method: C2 makes vector code of those that are short and alone
-
-  private static void addRows(float[] a, double[] sums, int channel, int rows, int n) {
-    for (int r = 0; r < rows; r++) {
-      addRow(a, r * n, sums, channel, n);
+  private void group(long group, int first, double[] channelMeans, double[] squares) {
+    double mean = 0;
+    for (int i = first; i < first + width; i++) {
+      mean += channelMeans[i] / width;
     }
-  }
-
-  private static void addRow(float[] a, int at, double[] sums, int channel, int n) {
-    for (int i = 0; i < n; i++) {
-      sums[channel + i] += a[at + i];
+    double sum = 0;
+    for (int i = first; i < first + width; i++) {
+      double d = channelMeans[i] - mean;
+      sum += squares[i] + pixels * d * d;
     }
-  }
-
-  private static void addSquares(
-      float[] a, float[] mean, double[] squares, int channel, int rows, int n) {
-    for (int r = 0; r < rows; r++) {
-      addSquare(a, r * n, mean, squares, channel, n);
-    }
-  }
-
-  private static void addSquare(
-      float[] a, int at, float[] mean, double[] squares, int channel, int n) {
-    for (int i = 0; i < n; i++) {
-      float d = a[at + i] - mean[channel + i];
-      squares[channel + i] += d * d;
-    }
+    double rstd = 1 / Math.sqrt(Math.max(0, sum) / ((double) pixels * width) + op.epsilon());
+    ScalarLoops.set(DType.F32, means, group, (float) mean);
+    ScalarLoops.set(DType.F32, rstds, group, (float) rstd);
   }
 
   private double scale(int n, int c) {
-    return modulation == null
-        ? 1
-        : 1.0 + ScalarLoops.get(type, modulation, 2L * n * channels + c);
+    return modulation == null ? 1 : 1.0 + ScalarLoops.get(type, modulation, 2L * n * channels + c);
   }
 
   private double shift(int n, int c) {
@@ -213,48 +225,38 @@ final class CpuGroupNorm {
     return ScalarLoops.get(DType.F32, rstds, (long) n * op.groups() + c / width);
   }
 
-  private void coefficients(int n, int from, int to) {
-    for (int c = from; c < to; c++) {
-      int i = n * channels + c;
-      double scale = scale(n, c);
-      mean[i] = ScalarLoops.get(DType.F32, means, (long) n * op.groups() + c / width);
-      factor[i] = (float) (rstd(n, c) * scale * ScalarLoops.get(DType.F32, gamma, c));
-      offset[i] = (float) (scale * ScalarLoops.get(DType.F32, beta, c) + shift(n, c));
+  /** v = (x - mean) * factor + offset. */
+  private void coefficients(Tile tile, int n, int c, int w) {
+    for (int i = 0; i < w; i++) {
+      double scale = scale(n, c + i);
+      tile.mean[i] = ScalarLoops.get(DType.F32, means, (long) n * op.groups() + (c + i) / width);
+      tile.rstd[i] = rstd(n, c + i);
+      tile.factor[i] =
+          (float) (tile.rstd[i] * scale * ScalarLoops.get(DType.F32, gamma, c + i));
+      tile.offset[i] =
+          (float) (scale * ScalarLoops.get(DType.F32, beta, c + i) + shift(n, c + i));
+    }
+    for (float[] each : new float[][] {tile.mean, tile.rstd, tile.factor, tile.offset}) {
+      repeat(each, w);
     }
   }
 
   private void apply(int n, int from, int to, MemorySegment y) {
-    forBlocks(n, from, to, (block, at, channel, rows, w) -> {
-      load(x, at, block.a, rows, w);
-      values(block.a, block.a, channel, rows, w);
-      if (op.silu()) {
-        System.arraycopy(block.a, 0, block.b, 0, rows * w);
-        device.loops().sigmoid(block.b, rows * w);
-        Arithmetic.multiply(block.a, block.b, rows * w);
-      }
-      store(block.a, y, at, rows, w);
+    forColumns(from, to, (tile, c, w) -> {
+      coefficients(tile, n, c, w);
+      forRows(n, c, w, (block, at, rows) -> {
+        load(x, at, block.a, rows, w);
+        values(block.a, block.b, tile.mean, tile.factor, tile.offset, rows * w);
+        if (op.silu()) {
+          device.loops().sigmoid(block.b, rows * w);
+          Arithmetic.multiply(block.a, block.b, rows * w);
+        }
+        store(block.a, y, at, rows, w);
+      });
     });
   }
 
-  private void values(float[] a, float[] v, int channel, int rows, int n) {
-    for (int r = 0; r < rows; r++) {
-      value(a, r * n, v, mean, factor, offset, channel, n);
-    }
-  }
-
-  private static void value(
-      float[] a,
-      int at,
-      float[] v,
-      float[] mean,
-      float[] factor,
-      float[] offset,
-      int channel,
-      int n) {
-    for (int i = 0; i < n; i++) {
-      v[at + i] = (a[at + i] - mean[channel + i]) * factor[channel + i] + offset[channel + i];
-    }
-  }
+  // ---- backward
 
   private final class Gradients {
     private final MemorySegment dy;
@@ -266,11 +268,9 @@ final class CpuGroupNorm {
     // of each channel of each image: the sums of v's gradient times z, and of v's gradient
     private final double[] dots = new double[images * channels];
     private final double[] sums = new double[images * channels];
-    private final float[] rstd = new float[images * channels];
-    // dx = dv * slope - base - z * along
-    private final float[] slope = new float[images * channels];
-    private final float[] base = new float[images * channels];
-    private final float[] along = new float[images * channels];
+    // of each group of each image: the means of the same, times gamma and the scale
+    private final double[] along = new double[images * op.groups()];
+    private final double[] base = new double[images * op.groups()];
 
     Gradients(Tensor dy, List<Tensor> out) {
       this.dy = device.segment(dy);
@@ -280,33 +280,34 @@ final class CpuGroupNorm {
       dmodulation = out.size() > 3 ? device.segment(out.get(3)) : null;
     }
 
-    /** x in a, z in c, the gradient of v in b. */
-    private void load(Blocks block, long at, int channel, int rows, int w) {
+    /** Leaves x - mean in a, the gradient of v in b. */
+    private void load(Tile tile, Blocks block, long at, int rows, int w) {
       CpuGroupNorm.this.load(x, at, block.a, rows, w);
       CpuGroupNorm.this.load(dy, at, block.b, rows, w);
+      int n = rows * w;
       if (op.silu()) {
-        values(block.a, block.c, channel, rows, w);
-        System.arraycopy(block.c, 0, block.d, 0, rows * w);
-        device.loops().sigmoid(block.d, rows * w);
-        throughSilu(block.b, block.c, block.d, rows * w);
+        System.arraycopy(block.a, 0, block.c, 0, n);
+        values(block.c, block.d, tile.mean, tile.factor, tile.offset, n);
+        device.loops().sigmoid(block.d, n);
+        throughSilu(block.b, block.c, block.d, n);
       }
-      for (int r = 0; r < rows; r++) {
-        normal(block.a, r * w, block.c, mean, rstd, channel, w);
-      }
+      subtract(block.a, tile.mean, n);
     }
 
     void sums(int n, int from, int to) {
-      int first = n * channels;
-      for (int c = from; c < to; c++) {
-        rstd[first + c] = rstd(n, c);
-        dots[first + c] = 0;
-        sums[first + c] = 0;
-      }
-      forBlocks(n, from, to, (block, at, channel, rows, w) -> {
-        load(block, at, channel, rows, w);
-        for (int r = 0; r < rows; r++) {
-          addRow(block.b, r * w, sums, channel, w);
-          addProducts(block.b, block.c, r * w, dots, channel, w);
+      int own = n * channels;
+      forColumns(from, to, (tile, c, w) -> {
+        coefficients(tile, n, c, w);
+        Arrays.fill(tile.first, 0);
+        Arrays.fill(tile.second, 0);
+        forRows(n, c, w, (block, at, rows) -> {
+          load(tile, block, at, rows, w);
+          products(block.a, block.b, tile.first, tile.second, rows * w);
+        });
+        addUp(tile.first, w, dots, own + c);
+        addUp(tile.second, w, sums, own + c);
+        for (int i = 0; i < w; i++) {
+          dots[own + c + i] *= tile.rstd[i];
         }
       });
       for (int c = from; c < to; c += width) {
@@ -319,16 +320,10 @@ final class CpuGroupNorm {
       double sum = 0;
       double dot = 0;
       for (int c = first; c < first + width; c++) {
-        double slope = scale(n, c) * ScalarLoops.get(DType.F32, gamma, c);
-        sum += slope * sums[n * channels + c];
-        dot += slope * dots[n * channels + c];
-      }
-      for (int c = first; c < first + width; c++) {
         int i = n * channels + c;
         double g = ScalarLoops.get(DType.F32, gamma, c);
-        slope[i] = (float) (rstd[i] * scale(n, c) * g);
-        base[i] = (float) (rstd[i] * sum / count);
-        along[i] = (float) (rstd[i] * dot / count);
+        sum += scale(n, c) * g * sums[i];
+        dot += scale(n, c) * g * dots[i];
         if (dmodulation != null) {
           double b = ScalarLoops.get(DType.F32, beta, c);
           long at = 2L * n * channels + c;
@@ -336,15 +331,29 @@ final class CpuGroupNorm {
           ScalarLoops.set(type, dmodulation, at + channels, (float) sums[i]);
         }
       }
+      base[n * op.groups() + first / width] = sum / count;
+      along[n * op.groups() + first / width] = dot / count;
     }
 
+    /** dx = dv * slope - base - (x - mean) * along, these times rstd. */
     void apply(int n, int from, int to) {
-      forBlocks(n, from, to, (block, at, channel, rows, w) -> {
-        load(block, at, channel, rows, w);
-        for (int r = 0; r < rows; r++) {
-          combine(block.b, block.c, r * w, slope, base, along, channel, w);
+      forColumns(from, to, (tile, c, w) -> {
+        coefficients(tile, n, c, w);
+        for (int i = 0; i < w; i++) {
+          int group = n * op.groups() + (c + i) / width;
+          double rstd = tile.rstd[i];
+          tile.first[i] = tile.factor[i];
+          tile.second[i] = (float) (rstd * base[group]);
+          tile.third[i] = (float) (rstd * rstd * along[group]);
         }
-        store(block.b, dx, at, rows, w);
+        for (float[] each : new float[][] {tile.first, tile.second, tile.third}) {
+          repeat(each, w);
+        }
+        forRows(n, c, w, (block, at, rows) -> {
+          load(tile, block, at, rows, w);
+          combine(block.b, block.a, tile.first, tile.second, tile.third, rows * w);
+          store(block.b, dx, at, rows, w);
+        });
       });
     }
 
@@ -363,6 +372,26 @@ final class CpuGroupNorm {
     }
   }
 
+  // ---- loops: each alone in its method, which is what C2 makes vector code of
+
+  private static void differences(float[] a, float[] from, float[] sums, float[] squares, int n) {
+    for (int i = 0; i < n; i++) {
+      float d = a[i] - from[i];
+      sums[i] += d;
+      squares[i] += d * d;
+    }
+  }
+
+  /** a, and b too, become (a - mean) * factor + offset. */
+  private static void values(
+      float[] a, float[] b, float[] mean, float[] factor, float[] offset, int n) {
+    for (int i = 0; i < n; i++) {
+      float v = (a[i] - mean[i]) * factor[i] + offset[i];
+      a[i] = v;
+      b[i] = v;
+    }
+  }
+
   /** dy = dy g (1 + v (1 - g)), g = sigmoid(v). */
   private static void throughSilu(float[] dy, float[] v, float[] g, int n) {
     for (int i = 0; i < n; i++) {
@@ -370,32 +399,23 @@ final class CpuGroupNorm {
     }
   }
 
-  private static void normal(
-      float[] a, int at, float[] z, float[] mean, float[] rstd, int channel, int n) {
+  private static void subtract(float[] a, float[] mean, int n) {
     for (int i = 0; i < n; i++) {
-      z[at + i] = (a[at + i] - mean[channel + i]) * rstd[channel + i];
+      a[i] -= mean[i];
     }
   }
 
-  private static void addProducts(
-      float[] a, float[] b, int at, double[] sums, int channel, int n) {
+  private static void products(float[] a, float[] dv, float[] dots, float[] sums, int n) {
     for (int i = 0; i < n; i++) {
-      sums[channel + i] += a[at + i] * b[at + i];
+      dots[i] += a[i] * dv[i];
+      sums[i] += dv[i];
     }
   }
 
   private static void combine(
-      float[] dv,
-      float[] z,
-      int at,
-      float[] slope,
-      float[] base,
-      float[] along,
-      int channel,
-      int n) {
+      float[] dv, float[] a, float[] slope, float[] base, float[] along, int n) {
     for (int i = 0; i < n; i++) {
-      dv[at + i] =
-          dv[at + i] * slope[channel + i] - base[channel + i] - z[at + i] * along[channel + i];
+      dv[i] = dv[i] * slope[i] - base[i] - a[i] * along[i];
     }
   }
 }
