@@ -141,7 +141,13 @@ public final class DiffusionKernels {
    * @param decay of the logarithm of the frequencies
    */
   public static KernelCall sinusoidalEmbedding(
-      Element type, long times, long y, int count, int channels, double decay, boolean cosineFirst) {
+      Element type,
+      long times,
+      long y,
+      int count,
+      int channels,
+      double decay,
+      boolean cosineFirst) {
     return new KernelCall(
         MODULE,
         "sinusoidal_embedding_" + type.suffix(),

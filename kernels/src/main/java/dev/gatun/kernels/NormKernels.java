@@ -47,7 +47,8 @@ public final class NormKernels {
 
     private LaunchShape elements() {
       long chunks = (long) samples * pixels * Math.ceilDiv(channels, type.chunk());
-      return LaunchShape.linear((int) Math.min(MOST_BLOCKS, Math.ceilDiv(chunks, THREADS)), THREADS);
+      return LaunchShape.linear(
+          (int) Math.min(MOST_BLOCKS, Math.ceilDiv(chunks, THREADS)), THREADS);
     }
 
     private KernelCall call(String kernel, LaunchShape shape, Arguments arguments) {
@@ -57,9 +58,7 @@ public final class NormKernels {
     /** parts, written: of x. */
     public KernelCall parts(long x, long parts) {
       return call(
-          "group_norm_parts",
-          blocks(),
-          new Arguments().pointer(x).pointer(parts).struct(sizes()));
+          "group_norm_parts", blocks(), new Arguments().pointer(x).pointer(parts).struct(sizes()));
     }
 
     /** mean, rstd [N,G] f32, written, from the parts of x. */
@@ -96,14 +95,7 @@ public final class NormKernels {
 
     /** parts, written: of the gradients. */
     public KernelCall backwardParts(
-        long x,
-        long gamma,
-        long beta,
-        long mean,
-        long rstd,
-        long dy,
-        long modulation,
-        long parts) {
+        long x, long gamma, long beta, long mean, long rstd, long dy, long modulation, long parts) {
       return call(
           "group_norm_backward_parts",
           blocks(),

@@ -582,8 +582,23 @@ public final class ContractSuite {
       TensorSpec each = TensorSpec.of(DType.F32, s[0]);
       TensorSpec one = TensorSpec.of(DType.F32, 1);
       int elements = s[1] * s[2] * s[3];
-      add(new SquaredError(), List.of(x, target, each), elements + s[0] + 4, DType.F32, STANDARD, STANDARD, STANDARD);
-      add(new SquaredErrorBackward(), List.of(x, target, each, one), 8, DType.F32, STANDARD, STANDARD, STANDARD, STANDARD);
+      add(
+          new SquaredError(),
+          List.of(x, target, each),
+          elements + s[0] + 4,
+          DType.F32,
+          STANDARD,
+          STANDARD,
+          STANDARD);
+      add(
+          new SquaredErrorBackward(),
+          List.of(x, target, each, one),
+          8,
+          DType.F32,
+          STANDARD,
+          STANDARD,
+          STANDARD,
+          STANDARD);
       TensorSpec state = TensorSpec.of(DType.F64, s);
       TensorSpec table = TensorSpec.of(DType.F64, 5, DenoiseStep.COLUMNS);
       TensorSpec request = TensorSpec.of(DType.I32, 4);
@@ -593,18 +608,37 @@ public final class ContractSuite {
           TensorSpec f = TensorSpec.of(type, (op.guided() ? 2 : 1) * s[0], s[1], s[2], s[3]);
           // the last of the four is the step
           Draw low = new Draw.Whole(0, 5);
-          add(op, List.of(state, state, f, table, request), 16, DType.F32, STANDARD, STANDARD, STANDARD, STANDARD, low);
+          add(
+              op,
+              List.of(state, state, f, table, request),
+              16,
+              DType.F32,
+              STANDARD,
+              STANDARD,
+              STANDARD,
+              STANDARD,
+              low);
         }
       }
       // a first row: no prediction, noise alone
       Draw noise = new Draw.Zeros(STANDARD, 0, 5);
-      add(new DenoiseStep(false, 1), List.of(state, state, x, TensorSpec.of(DType.F64, 1, 8), request), 16, DType.F32, STANDARD, STANDARD, STANDARD, noise, new Draw.Zeros(images, 3, 4));
+      add(
+          new DenoiseStep(false, 1),
+          List.of(state, state, x, TensorSpec.of(DType.F64, 1, 8), request),
+          16,
+          DType.F32,
+          STANDARD,
+          STANDARD,
+          STANDARD,
+          noise,
+          new Draw.Zeros(images, 3, 4));
     }
     for (int channels : new int[] {4, 34, 128}) {
       for (int n : new int[] {1, 9}) {
         TensorSpec t = TensorSpec.of(DType.F32, n);
         for (boolean cosineFirst : new boolean[] {false, true}) {
-          SinusoidalEmbedding op = new SinusoidalEmbedding(channels, 10_000, cosineFirst ? 0 : 1, cosineFirst, type);
+          SinusoidalEmbedding op =
+              new SinusoidalEmbedding(channels, 10_000, cosineFirst ? 0 : 1, cosineFirst, type);
           add(op, List.of(t), 4, DType.F32, new Draw.Whole(0, 1000));
           add(op, List.of(t), 4, DType.F32, STANDARD);
         }
@@ -615,16 +649,51 @@ public final class ContractSuite {
     TensorSpec each = TensorSpec.of(DType.F32, 2);
     unaligned(new Silu(), List.of(x), 24, type, wide);
     unaligned(new SiluBackward(), List.of(x, x), 24, type, wide, STANDARD);
-    unaligned(new Diffuse(5, 0, type), List.of(TensorSpec.of(DType.U8, 2, 3, 5, 3), TensorSpec.of(DType.F32, 2, 4), steps), 8, DType.F32, pixels, STANDARD, step);
-    unaligned(new SquaredError(), List.of(x, target, each), 60, DType.F32, STANDARD, STANDARD, STANDARD);
-    unaligned(new SquaredErrorBackward(), List.of(x, target, each, TensorSpec.of(DType.F32, 1)), 8, DType.F32, STANDARD, STANDARD, STANDARD, STANDARD);
-    unaligned(new GroupNorm(1, 1e-5f, true), List.of(x, TensorSpec.of(DType.F32, 3), TensorSpec.of(DType.F32, 3), TensorSpec.of(type, 2, 6)), 64, DType.F32, STANDARD, STANDARD, STANDARD, STANDARD);
+    unaligned(
+        new Diffuse(5, 0, type),
+        List.of(TensorSpec.of(DType.U8, 2, 3, 5, 3), TensorSpec.of(DType.F32, 2, 4), steps),
+        8,
+        DType.F32,
+        pixels,
+        STANDARD,
+        step);
+    unaligned(
+        new SquaredError(), List.of(x, target, each), 60, DType.F32, STANDARD, STANDARD, STANDARD);
+    unaligned(
+        new SquaredErrorBackward(),
+        List.of(x, target, each, TensorSpec.of(DType.F32, 1)),
+        8,
+        DType.F32,
+        STANDARD,
+        STANDARD,
+        STANDARD,
+        STANDARD);
+    unaligned(
+        new GroupNorm(1, 1e-5f, true),
+        List.of(
+            x, TensorSpec.of(DType.F32, 3), TensorSpec.of(DType.F32, 3), TensorSpec.of(type, 2, 6)),
+        64,
+        DType.F32,
+        STANDARD,
+        STANDARD,
+        STANDARD,
+        STANDARD);
   }
 
   private void upsampling() {
     for (int[] s : new int[][] {{1, 1}, {3, 5}, {40, 33}}) {
-      add(new FoldUpsampling(), List.of(TensorSpec.of(DType.F32, 9, s[0], s[1])), 4, DType.F32, STANDARD);
-      add(new FoldUpsamplingBackward(), List.of(TensorSpec.of(DType.F32, 16, s[0], s[1])), 4, DType.F32, STANDARD);
+      add(
+          new FoldUpsampling(),
+          List.of(TensorSpec.of(DType.F32, 9, s[0], s[1])),
+          4,
+          DType.F32,
+          STANDARD);
+      add(
+          new FoldUpsamplingBackward(),
+          List.of(TensorSpec.of(DType.F32, 16, s[0], s[1])),
+          4,
+          DType.F32,
+          STANDARD);
     }
   }
 

@@ -961,7 +961,9 @@ public final class Reference {
     forTaps((large, small) -> {
       for (int c = 0; c < channels; c++) {
         for (int k = 0; k < filters; k++) {
-          y.add((small * filters + k) * channels + c, in.get(0)[(large * channels + c) * filters + k]);
+          y.add(
+              (small * filters + k) * channels + c,
+              in.get(0)[(large * channels + c) * filters + k]);
         }
       }
       return 0;
@@ -978,7 +980,8 @@ public final class Reference {
       for (int c = 0; c < channels; c++) {
         for (int k = 0; k < filters; k++) {
           dw.add(
-              (large * channels + c) * filters + k, in.get(0)[(small * filters + k) * channels + c]);
+              (large * channels + c) * filters + k,
+              in.get(0)[(small * filters + k) * channels + c]);
         }
       }
       return 0;
@@ -995,13 +998,9 @@ public final class Reference {
     for (int n = 0; n < op.images(); n++) {
       int row =
           philox.below(
-              specs.get(0).shape().dim(0),
-              Philox.Stream.TIMES,
-              (int) in.get(1)[0],
-              op.first() + n);
+              specs.get(0).shape().dim(0), Philox.Stream.TIMES, (int) in.get(1)[0], op.first() + n);
       for (int i = 0; i < Diffuse.COEFFICIENTS; i++) {
-        coefficients.add(
-            n * Diffuse.COEFFICIENTS + i, in.get(0)[row * DiffusionTimes.COLUMNS + i]);
+        coefficients.add(n * Diffuse.COEFFICIENTS + i, in.get(0)[row * DiffusionTimes.COLUMNS + i]);
       }
       times.add(n, in.get(0)[row * DiffusionTimes.COLUMNS + 4]);
       weights.add(n, in.get(0)[row * DiffusionTimes.COLUMNS + 5]);
@@ -1018,8 +1017,7 @@ public final class Reference {
       int c = i / image * Diffuse.COEFFICIENTS;
       double pixel = in.get(0)[i] / 127.5 - 1;
       double noise =
-          philox.normal(
-              Philox.Stream.NOISE, (int) in.get(2)[0], (long) op.first() * image + i);
+          philox.normal(Philox.Stream.NOISE, (int) in.get(2)[0], (long) op.first() * image + i);
       // in f32 a pixel is off by what 1 and 2 are, and noise by its angle's rounding
       double size = 2 + Math.abs(pixel);
       double noiseSize = 7 + Math.abs(noise);
@@ -1113,9 +1111,7 @@ public final class Reference {
       }
       double noise =
           philox.normal(
-              Philox.Stream.NOISE,
-              (int) state[2] + i / image,
-              (long) step * image + i % image);
+              Philox.Stream.NOISE, (int) state[2] + i / image, (long) step * image + i % image);
       double v = row[2] * in.get(0)[i] + row[3] * d + row[4] * in.get(1)[i] + row[5] * noise;
       double size =
           Math.abs(row[2] * in.get(0)[i])

@@ -169,28 +169,37 @@ final class CpuGroupNorm {
 
   // ---- forward
 
-  /** In one pass: of each channel the differences from its first pixel, which nothing cancels in. */
+  /**
+   * In one pass: of each channel the differences from its first pixel, which nothing cancels in.
+   */
   private void statistics(int n, int from, int to, double[] sums, double[] squares) {
     int own = n * channels;
-    forColumns(from, to, (tile, c, w) -> {
-      long base = (long) n * pixels * channels + c;
-      load(x, base, tile.mean, 1, w);
-      repeat(tile.mean, w);
-      Arrays.fill(tile.first, 0);
-      Arrays.fill(tile.second, 0);
-      forRows(n, c, w, (block, at, rows) -> {
-        load(x, at, block.a, rows, w);
-        differences(block.a, tile.mean, tile.first, tile.second, rows * w);
-      });
-      addUp(tile.first, w, sums, own + c);
-      addUp(tile.second, w, squares, own + c);
-      for (int i = 0; i < w; i++) {
-        // from here on the channel's mean, and the squares of the differences from it
-        double mean = sums[own + c + i] / pixels;
-        squares[own + c + i] -= mean * sums[own + c + i];
-        sums[own + c + i] = tile.mean[i] + mean;
-      }
-    });
+    forColumns(
+        from,
+        to,
+        (tile, c, w) -> {
+          long base = (long) n * pixels * channels + c;
+          load(x, base, tile.mean, 1, w);
+          repeat(tile.mean, w);
+          Arrays.fill(tile.first, 0);
+          Arrays.fill(tile.second, 0);
+          forRows(
+              n,
+              c,
+              w,
+              (block, at, rows) -> {
+                load(x, at, block.a, rows, w);
+                differences(block.a, tile.mean, tile.first, tile.second, rows * w);
+              });
+          addUp(tile.first, w, sums, own + c);
+          addUp(tile.second, w, squares, own + c);
+          for (int i = 0; i < w; i++) {
+            // from here on the channel's mean, and the squares of the differences from it
+            double mean = sums[own + c + i] / pixels;
+            squares[own + c + i] -= mean * sums[own + c + i];
+            sums[own + c + i] = tile.mean[i] + mean;
+          }
+        });
     for (int c = from; c < to; c += width) {
       group((long) n * op.groups() + c / width, own + c, sums, squares);
     }
@@ -216,9 +225,7 @@ final class CpuGroupNorm {
   }
 
   private double shift(int n, int c) {
-    return modulation == null
-        ? 0
-        : ScalarLoops.get(type, modulation, (2L * n + 1) * channels + c);
+    return modulation == null ? 0 : ScalarLoops.get(type, modulation, (2L * n + 1) * channels + c);
   }
 
   private float rstd(int n, int c) {
@@ -231,10 +238,8 @@ final class CpuGroupNorm {
       double scale = scale(n, c + i);
       tile.mean[i] = ScalarLoops.get(DType.F32, means, (long) n * op.groups() + (c + i) / width);
       tile.rstd[i] = rstd(n, c + i);
-      tile.factor[i] =
-          (float) (tile.rstd[i] * scale * ScalarLoops.get(DType.F32, gamma, c + i));
-      tile.offset[i] =
-          (float) (scale * ScalarLoops.get(DType.F32, beta, c + i) + shift(n, c + i));
+      tile.factor[i] = (float) (tile.rstd[i] * scale * ScalarLoops.get(DType.F32, gamma, c + i));
+      tile.offset[i] = (float) (scale * ScalarLoops.get(DType.F32, beta, c + i) + shift(n, c + i));
     }
     for (float[] each : new float[][] {tile.mean, tile.rstd, tile.factor, tile.offset}) {
       repeat(each, w);
@@ -242,18 +247,25 @@ final class CpuGroupNorm {
   }
 
   private void apply(int n, int from, int to, MemorySegment y) {
-    forColumns(from, to, (tile, c, w) -> {
-      coefficients(tile, n, c, w);
-      forRows(n, c, w, (block, at, rows) -> {
-        load(x, at, block.a, rows, w);
-        values(block.a, block.b, tile.mean, tile.factor, tile.offset, rows * w);
-        if (op.silu()) {
-          device.loops().sigmoid(block.b, rows * w);
-          Arithmetic.multiply(block.a, block.b, rows * w);
-        }
-        store(block.a, y, at, rows, w);
-      });
-    });
+    forColumns(
+        from,
+        to,
+        (tile, c, w) -> {
+          coefficients(tile, n, c, w);
+          forRows(
+              n,
+              c,
+              w,
+              (block, at, rows) -> {
+                load(x, at, block.a, rows, w);
+                values(block.a, block.b, tile.mean, tile.factor, tile.offset, rows * w);
+                if (op.silu()) {
+                  device.loops().sigmoid(block.b, rows * w);
+                  Arithmetic.multiply(block.a, block.b, rows * w);
+                }
+                store(block.a, y, at, rows, w);
+              });
+        });
   }
 
   // ---- backward
@@ -296,20 +308,27 @@ final class CpuGroupNorm {
 
     void sums(int n, int from, int to) {
       int own = n * channels;
-      forColumns(from, to, (tile, c, w) -> {
-        coefficients(tile, n, c, w);
-        Arrays.fill(tile.first, 0);
-        Arrays.fill(tile.second, 0);
-        forRows(n, c, w, (block, at, rows) -> {
-          load(tile, block, at, rows, w);
-          products(block.a, block.b, tile.first, tile.second, rows * w);
-        });
-        addUp(tile.first, w, dots, own + c);
-        addUp(tile.second, w, sums, own + c);
-        for (int i = 0; i < w; i++) {
-          dots[own + c + i] *= tile.rstd[i];
-        }
-      });
+      forColumns(
+          from,
+          to,
+          (tile, c, w) -> {
+            coefficients(tile, n, c, w);
+            Arrays.fill(tile.first, 0);
+            Arrays.fill(tile.second, 0);
+            forRows(
+                n,
+                c,
+                w,
+                (block, at, rows) -> {
+                  load(tile, block, at, rows, w);
+                  products(block.a, block.b, tile.first, tile.second, rows * w);
+                });
+            addUp(tile.first, w, dots, own + c);
+            addUp(tile.second, w, sums, own + c);
+            for (int i = 0; i < w; i++) {
+              dots[own + c + i] *= tile.rstd[i];
+            }
+          });
       for (int c = from; c < to; c += width) {
         group(n, c);
       }
@@ -337,24 +356,31 @@ final class CpuGroupNorm {
 
     /** dx = dv * slope - base - (x - mean) * along, these times rstd. */
     void apply(int n, int from, int to) {
-      forColumns(from, to, (tile, c, w) -> {
-        coefficients(tile, n, c, w);
-        for (int i = 0; i < w; i++) {
-          int group = n * op.groups() + (c + i) / width;
-          double rstd = tile.rstd[i];
-          tile.first[i] = tile.factor[i];
-          tile.second[i] = (float) (rstd * base[group]);
-          tile.third[i] = (float) (rstd * rstd * along[group]);
-        }
-        for (float[] each : new float[][] {tile.first, tile.second, tile.third}) {
-          repeat(each, w);
-        }
-        forRows(n, c, w, (block, at, rows) -> {
-          load(tile, block, at, rows, w);
-          combine(block.b, block.a, tile.first, tile.second, tile.third, rows * w);
-          store(block.b, dx, at, rows, w);
-        });
-      });
+      forColumns(
+          from,
+          to,
+          (tile, c, w) -> {
+            coefficients(tile, n, c, w);
+            for (int i = 0; i < w; i++) {
+              int group = n * op.groups() + (c + i) / width;
+              double rstd = tile.rstd[i];
+              tile.first[i] = tile.factor[i];
+              tile.second[i] = (float) (rstd * base[group]);
+              tile.third[i] = (float) (rstd * rstd * along[group]);
+            }
+            for (float[] each : new float[][] {tile.first, tile.second, tile.third}) {
+              repeat(each, w);
+            }
+            forRows(
+                n,
+                c,
+                w,
+                (block, at, rows) -> {
+                  load(tile, block, at, rows, w);
+                  combine(block.b, block.a, tile.first, tile.second, tile.third, rows * w);
+                  store(block.b, dx, at, rows, w);
+                });
+          });
     }
 
     /** Over the images, in order. */

@@ -176,8 +176,7 @@ final class CpuWeights {
     }
   }
 
-  static Launch foldUpsampling(
-      CpuDevice d, FoldUpsampling op, List<Tensor> in, List<Tensor> out) {
+  static Launch foldUpsampling(CpuDevice d, FoldUpsampling op, List<Tensor> in, List<Tensor> out) {
     MemorySegment w = d.segment(in.getFirst());
     MemorySegment y = d.segment(out.getFirst());
     int channels = in.getFirst().shape().dim(1);

@@ -33,13 +33,7 @@ final class CudaNorms {
     w.add(group.statistics(parts, mean, rstd, op.epsilon()));
     w.add(
         group.forward(
-            at[0],
-            at[1],
-            at[2],
-            mean,
-            rstd,
-            at.length > 3 ? at[3] : 0,
-            out.getFirst().address()));
+            at[0], at[1], at[2], mean, rstd, at.length > 3 ? at[3] : 0, out.getFirst().address()));
   }
 
   static void groupNormBackward(Work w, GroupNormBackward op, List<Tensor> in, List<Tensor> out) {
@@ -54,9 +48,7 @@ final class CudaNorms {
             group.partsBytes(),
             2L * Float.BYTES * samples * op.forward().groups(),
             2L * Float.BYTES * samples * channels);
-    w.add(
-        group.backwardParts(
-            at[0], at[1], at[2], at[3], at[4], at[5], modulation, scratch[0]));
+    w.add(group.backwardParts(at[0], at[1], at[2], at[3], at[4], at[5], modulation, scratch[0]));
     w.add(
         group.backwardSums(
             scratch[0],

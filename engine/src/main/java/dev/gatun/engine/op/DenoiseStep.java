@@ -10,8 +10,8 @@ import java.util.List;
  * A step of a sampler of a diffusion model, any that is linear in the noisy image, this step's and
  * the last step's denoised images, and fresh noise: from prediction to the next network input.
  *
- * <p>Step i has row i of the table: pX, pF, cX, cD, cP, cN, input, time. Of each element, with f the
- * prediction, or f_u + guidance * (f_c - f_u) where there is guidance,
+ * <p>Step i has row i of the table: pX, pF, cX, cD, cP, cN, input, time. Of each element, with f
+ * the prediction, or f_u + guidance * (f_c - f_u) where there is guidance,
  *
  * <pre>
  *   D = pX x + pF f                clipped to [-1,1] where {@code clip}
@@ -25,9 +25,9 @@ import java.util.List;
  * NOISE}, so that an image does not depend on those drawn beside it.
  *
  * <p>Inputs: x, P [N,H,W,C] f64, updated; prediction [N,H,W,C] or, with guidance, [2N,H,W,C], those
- * with a condition first, f32 or bf16; table [S,8] f64; state [4] i32: the seed's low and high word,
- * the number of the first image, i, which is below S; updated, i grows by 1. Outputs: the network's
- * input, like the prediction; times [N] or [2N] f32.
+ * with a condition first, f32 or bf16; table [S,8] f64; state [4] i32: the seed's low and high
+ * word, the number of the first image, i, which is below S; updated, i grows by 1. Outputs: the
+ * network's input, like the prediction; times [N] or [2N] f32.
  *
  * @param guidance 1 for none: the prediction has N images
  * @see "Karras et al. 2022, Elucidating the Design Space of Diffusion-Based Generative Models,

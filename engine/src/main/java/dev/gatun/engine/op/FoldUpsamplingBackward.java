@@ -24,7 +24,6 @@ public record FoldUpsamplingBackward() implements Op {
         "dy must be [16,K,C] f32");
     require(dy.elements() > 0, in, "empty input");
     return List.of(
-        TensorSpec.of(
-            DType.F32, FoldUpsampling.FROM * FoldUpsampling.FROM, dy.dim(2), dy.dim(1)));
+        TensorSpec.of(DType.F32, FoldUpsampling.FROM * FoldUpsampling.FROM, dy.dim(2), dy.dim(1)));
   }
 }

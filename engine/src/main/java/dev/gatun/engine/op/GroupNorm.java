@@ -12,8 +12,8 @@ import java.util.List;
  * Normalizes each group of channels of each image to zero mean and unit variance, and what a
  * denoising network does with that next, in one pass:
  *
- * <p>y = f(u * (1 + scale) + shift), u = (x - mean) * rstd * gamma + beta, rstd = 1 /
- * sqrt(variance + epsilon); f(v) = v * sigmoid(v) where {@code silu}, else v.
+ * <p>y = f(u * (1 + scale) + shift), u = (x - mean) * rstd * gamma + beta, rstd = 1 / sqrt(variance
+ * + epsilon); f(v) = v * sigmoid(v) where {@code silu}, else v.
  *
  * <p>Inputs: x [N,H,W,C] f32 or bf16; gamma, beta [C] f32; optionally a modulation [N,2C] like x:
  * each image's scale, then its shift, 0 without it. C a multiple of {@code groups}. Outputs: y like
