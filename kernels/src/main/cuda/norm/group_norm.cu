@@ -272,7 +272,7 @@ __device__ __forceinline__ void group_norm_backward(const T* x, const float* gam
     group_norm(x, gamma, beta, mean, rstd, modulation, y, s);                                           \
   }                                                                                                     \
   KERNEL(group_norm_##suffix, THREADS)                                                                  \
-  extern "C" __global__ void __launch_bounds__(THREADS) group_norm_backward_parts_##suffix(             \
+  extern "C" __global__ void __launch_bounds__(THREADS, 6) group_norm_backward_parts_##suffix(          \
       const T* RESTRICT x, const float* RESTRICT gamma, const float* RESTRICT beta,                     \
       const float* RESTRICT mean, const float* RESTRICT rstd, const T* RESTRICT dy,                     \
       const T* RESTRICT modulation, float* RESTRICT parts, Sizes s) {                                   \
