@@ -1,5 +1,5 @@
 /* activation.cu - element-wise units and their gradients.
- * relu, elu (Clevert et al. 2016, section 3), concat_elu = [elu(x), elu(-x)] (Salimans et al. 2017),
+ * relu, silu = x * sigmoid(x), elu (Clevert et al. 2016, section 3), concat_elu = [elu(x), elu(-x)] (Salimans et al. 2017),
  * gate = f(a) * sigmoid(b) + residual, f tanh or the identity (van den Oord et al. 2016, section 2.1).
  * Each in f32 and bf16; computed in f32. A thread takes 16 bytes. Memory bound: every tensor is read or
  * written once. Arch sm_80+; emulator yes.
@@ -118,6 +118,16 @@ __device__ __forceinline__ void gate_backward(const T* x, const T* dy, T* dx, in
     unary(x, y, D, w, [](float v) { return elu(v); });                                            \
   }                                                                                               \
   KERNEL(elu_##suffix, THREADS)                                                                   \
+  extern "C" __global__ void __launch_bounds__(THREADS)                                           \
+      silu_##suffix(const T* RESTRICT x, T* RESTRICT y, int D, Window w) {                        \
+    unary(x, y, D, w, [](float v) { return v * sigmoid(v); });                                    \
+  }                                                                                               \
+  KERNEL(silu_##suffix, THREADS)                                                                  \
+  extern "C" __global__ void __launch_bounds__(THREADS) silu_backward_##suffix(                   \
+      const T* RESTRICT x, const T* RESTRICT dy, T* RESTRICT dx, long long elements) {            \
+    unary_backward(x, dy, dx, elements, [](float v, float d) { return d * silu_slope(v); });      \
+  }                                                                                               \
+  KERNEL(silu_backward_##suffix, THREADS)                                                         \
   extern "C" __global__ void __launch_bounds__(THREADS) relu_backward_##suffix(                   \
       const T* RESTRICT y, const T* RESTRICT dy, T* RESTRICT dx, long long elements) {            \
     unary_backward(y, dy, dx, elements, [](float v, float d) { return v > 0.0f ? d : 0.0f; });    \

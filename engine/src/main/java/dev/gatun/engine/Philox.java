@@ -27,7 +27,8 @@ public final class Philox {
     SAMPLE,
     DROPOUT,
     NOISE,
-    TEST
+    TEST,
+    TIMES
   }
 
   /** The 4 words of counter (c0,c1,c2,c3), written to {@code out}. */

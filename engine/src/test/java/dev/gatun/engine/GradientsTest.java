@@ -13,13 +13,16 @@ import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Conv2dBackwardData;
 import dev.gatun.engine.op.Dropout;
 import dev.gatun.engine.op.Elu;
+import dev.gatun.engine.op.FoldUpsampling;
 import dev.gatun.engine.op.Gate;
 import dev.gatun.engine.op.GroupNorm;
 import dev.gatun.engine.op.LogisticMixture;
 import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.Shift;
+import dev.gatun.engine.op.Silu;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
+import dev.gatun.engine.op.SquaredError;
 import dev.gatun.engine.op.Taps;
 import dev.gatun.engine.op.WeightNorm;
 import java.util.ArrayList;
@@ -222,6 +225,16 @@ class GradientsTest {
         mixture("mixture of colours", 3, 16, 3),
         mixture("mixture of 256 levels", 2, 256, 3),
         DynamicTest.dynamicTest(
+            "squared error",
+            () -> {
+              try (Builder b = new Builder(22)) {
+                Value prediction = b.leaf(3, 2, 2, 2);
+                List<Value> in = List.of(prediction, b.leaf(3, 2, 2, 2), b.leaf(3));
+                b.fixed.addAll(in.subList(1, 3));
+                b.check(b.graph.apply(new SquaredError(), in).getFirst());
+              }
+            }),
+        DynamicTest.dynamicTest(
             "cross-entropy of colours",
             () -> {
               try (Builder b = new Builder(21)) {
@@ -326,6 +339,38 @@ class GradientsTest {
         test(
             "group norm, one group a channel",
             b -> b.graph.apply(new GroupNorm(3, 1e-3f), b.leaf(1, 3, 3, 3), b.leaf(3), b.leaf(3))),
+        test(
+            "group norm with silu",
+            b ->
+                b.graph.apply(
+                    new GroupNorm(2, 1e-3f, true), b.leaf(2, 3, 2, 6), b.leaf(6), b.leaf(6))),
+        test(
+            "group norm, modulated",
+            b ->
+                b.graph.apply(
+                    new GroupNorm(2, 1e-3f),
+                    b.leaf(2, 3, 2, 6),
+                    b.leaf(6),
+                    b.leaf(6),
+                    b.leaf(2, 12))),
+        test(
+            "group norm, modulated, with silu",
+            b ->
+                b.graph.apply(
+                    new GroupNorm(3, 1e-3f, true),
+                    b.leaf(2, 2, 3, 6),
+                    b.leaf(6),
+                    b.leaf(6),
+                    b.leaf(2, 12))),
+        test("silu", b -> b.graph.apply(new Silu(), b.leaf(2, 3, 5))),
+        test("fold up-sampling", b -> b.graph.apply(new FoldUpsampling(), b.leaf(9, 2, 3))),
+        test(
+            "a convolution after up-sampling",
+            b ->
+                b.graph.apply(
+                    FoldUpsampling.convolution(Shape.of(1, 6, 4, 3)),
+                    b.graph.apply(new FoldUpsampling(), b.leaf(9, 2, 3)),
+                    b.leaf(1, 3, 2, 2))),
         test("shift both ways", b -> b.graph.apply(new Shift(1, -1), b.leaf(2, 4, 3, 2))),
         test("shift rows down", b -> b.graph.apply(new Shift(1, 0), b.leaf(2, 4, 3, 2))),
         test("shift rows up", b -> b.graph.apply(new Shift(-2, 0), b.leaf(2, 4, 3, 2))),

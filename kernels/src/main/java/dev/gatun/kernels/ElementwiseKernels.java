@@ -38,6 +38,21 @@ public final class ElementwiseKernels {
         new Arguments().pointer(x).pointer(y).int32(channels).struct(window.members()));
   }
 
+  /** y = x * sigmoid(x); x, y [rows,D]. */
+  public static KernelCall silu(Element type, long x, long y, int channels, Window window) {
+    return unary("silu", type, x, y, channels, window);
+  }
+
+  /** dx = dy * (x * sigmoid(x))'. */
+  public static KernelCall siluBackward(Element type, long x, long dy, long dx, long elements) {
+    return flat(
+        ACTIVATION,
+        "silu_backward",
+        type,
+        elements,
+        new Arguments().pointer(x).pointer(dy).pointer(dx).int64(elements));
+  }
+
   /** dx = dy where y > 0, else 0. */
   public static KernelCall reluBackward(Element type, long y, long dy, long dx, long elements) {
     return flat(

@@ -6,97 +6,163 @@ public final class NormKernels {
   private static final String WEIGHT = "weight_norm";
   private static final int THREADS = 256;
   private static final int COLUMNS = 8;
+  private static final int GROUP_COLUMNS = 32;
+  private static final int ROWS = 128;
+  private static final int WARP = 32;
+  // enough for any GPU; a thread then takes several chunks
+  private static final int MOST_BLOCKS = 1 << 14;
 
   private NormKernels() {}
 
-  /** x, y [N,HW,C]; gamma, beta [C] f32; mean, rstd [N,G] f32, written. */
-  public static KernelCall groupNorm(
-      Element type,
-      long x,
-      long gamma,
-      long beta,
-      long y,
-      long mean,
-      long rstd,
-      int samples,
-      int pixels,
-      int channels,
-      int groups,
-      float epsilon) {
-    return new KernelCall(
-        GROUP,
-        "group_norm_" + type.suffix(),
-        new LaunchShape(groups, samples, 1, THREADS, 1, 1, 0),
-        new Arguments()
-            .pointer(x)
-            .pointer(gamma)
-            .pointer(beta)
-            .pointer(y)
-            .pointer(mean)
-            .pointer(rstd)
-            .int32(pixels)
-            .int32(channels)
-            .int32(groups)
-            .float32(epsilon)
-            .toList());
-  }
+  /** What group normalization's kernels know of x [N,HW,C] and its G groups. */
+  public record Group(
+      Element type, int samples, int pixels, int channels, int groups, boolean silu) {
+    private int chunks() {
+      return Math.ceilDiv(pixels, ROWS);
+    }
 
-  /** x, dy, dx [N,HW,C]; gamma [C] f32; mean, rstd [N,G] f32. */
-  public static KernelCall groupNormBackward(
-      Element type,
-      long x,
-      long gamma,
-      long mean,
-      long rstd,
-      long dy,
-      long dx,
-      int samples,
-      int pixels,
-      int channels,
-      int groups) {
-    return new KernelCall(
-        GROUP,
-        "group_norm_backward_" + type.suffix(),
-        new LaunchShape(groups, samples, 1, THREADS, 1, 1, 0),
-        new Arguments()
-            .pointer(x)
-            .pointer(gamma)
-            .pointer(mean)
-            .pointer(rstd)
-            .pointer(dy)
-            .pointer(dx)
-            .int32(pixels)
-            .int32(channels)
-            .int32(groups)
-            .toList());
-  }
+    /** Bytes of the parts that sums are put together from. */
+    public long partsBytes() {
+      return 2L * Float.BYTES * samples * chunks() * channels;
+    }
 
-  /** parts [N,2,C] f32, written: of each sample what gamma's and beta's gradients are sums of. */
-  public static KernelCall groupNormAffine(
-      Element type,
-      long x,
-      long mean,
-      long rstd,
-      long dy,
-      long parts,
-      int samples,
-      int pixels,
-      int channels,
-      int groups) {
-    return new KernelCall(
-        GROUP,
-        "group_norm_affine_" + type.suffix(),
-        new LaunchShape(samples, Math.ceilDiv(channels, 32), 1, THREADS, 1, 1, 0),
-        new Arguments()
-            .pointer(x)
-            .pointer(mean)
-            .pointer(rstd)
-            .pointer(dy)
-            .pointer(parts)
-            .int32(pixels)
-            .int32(channels)
-            .int32(groups)
-            .toList());
+    private Arguments sizes() {
+      return new Arguments()
+          .int32(samples)
+          .int32(pixels)
+          .int32(channels)
+          .int32(groups)
+          .int32(chunks())
+          .int32(silu ? 1 : 0);
+    }
+
+    private LaunchShape blocks() {
+      return new LaunchShape(
+          chunks(), Math.ceilDiv(channels, GROUP_COLUMNS), samples, THREADS, 1, 1, 0);
+    }
+
+    private LaunchShape warps() {
+      return LaunchShape.linear(Math.ceilDiv(samples * groups, THREADS / WARP), THREADS);
+    }
+
+    private LaunchShape elements() {
+      long chunks = (long) samples * pixels * Math.ceilDiv(channels, type.chunk());
+      return LaunchShape.linear(
+          (int) Math.min(MOST_BLOCKS, Math.ceilDiv(chunks, THREADS)), THREADS);
+    }
+
+    private KernelCall call(String kernel, LaunchShape shape, Arguments arguments) {
+      return new KernelCall(GROUP, kernel + "_" + type.suffix(), shape, arguments.toList());
+    }
+
+    /** parts, written: of x. */
+    public KernelCall parts(long x, long parts) {
+      return call(
+          "group_norm_parts", blocks(), new Arguments().pointer(x).pointer(parts).struct(sizes()));
+    }
+
+    /** mean, rstd [N,G] f32, written, from the parts of x. */
+    public KernelCall statistics(long parts, long mean, long rstd, float epsilon) {
+      return new KernelCall(
+          GROUP,
+          "group_norm_statistics",
+          warps(),
+          new Arguments()
+              .pointer(parts)
+              .pointer(mean)
+              .pointer(rstd)
+              .struct(sizes())
+              .float32(epsilon)
+              .toList());
+    }
+
+    /** y like x, written; gamma, beta [C] f32; modulation [N,2C] like x, or 0. */
+    public KernelCall forward(
+        long x, long gamma, long beta, long mean, long rstd, long modulation, long y) {
+      return call(
+          "group_norm",
+          elements(),
+          new Arguments()
+              .pointer(x)
+              .pointer(gamma)
+              .pointer(beta)
+              .pointer(mean)
+              .pointer(rstd)
+              .pointer(modulation)
+              .pointer(y)
+              .struct(sizes()));
+    }
+
+    /** parts, written: of the gradients. */
+    public KernelCall backwardParts(
+        long x, long gamma, long beta, long mean, long rstd, long dy, long modulation, long parts) {
+      return call(
+          "group_norm_backward_parts",
+          blocks(),
+          new Arguments()
+              .pointer(x)
+              .pointer(gamma)
+              .pointer(beta)
+              .pointer(mean)
+              .pointer(rstd)
+              .pointer(dy)
+              .pointer(modulation)
+              .pointer(parts)
+              .struct(sizes()));
+    }
+
+    /**
+     * means [N,G,2] f32, written, for {@link #backward}; sums [N,2,C] f32, written: of each image
+     * what gamma's and beta's gradients are sums of; dmodulation [N,2C] like x, written, or 0.
+     */
+    public KernelCall backwardSums(
+        long parts,
+        long gamma,
+        long beta,
+        long modulation,
+        long means,
+        long sums,
+        long dmodulation) {
+      return call(
+          "group_norm_backward_sums",
+          warps(),
+          new Arguments()
+              .pointer(parts)
+              .pointer(gamma)
+              .pointer(beta)
+              .pointer(modulation)
+              .pointer(means)
+              .pointer(sums)
+              .pointer(dmodulation)
+              .struct(sizes()));
+    }
+
+    /** dx like x, written. */
+    public KernelCall backward(
+        long x,
+        long gamma,
+        long beta,
+        long mean,
+        long rstd,
+        long dy,
+        long modulation,
+        long means,
+        long dx) {
+      return call(
+          "group_norm_backward",
+          elements(),
+          new Arguments()
+              .pointer(x)
+              .pointer(gamma)
+              .pointer(beta)
+              .pointer(mean)
+              .pointer(rstd)
+              .pointer(dy)
+              .pointer(modulation)
+              .pointer(means)
+              .pointer(dx)
+              .struct(sizes()));
+    }
   }
 
   /** w = g * v / ||v||; v, w [T,C,K] f32; g along the axis: 1 for C, 2 for K. */

@@ -17,10 +17,15 @@ import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Conv2dBackwardData;
 import dev.gatun.engine.op.Conv2dBackwardWeights;
 import dev.gatun.engine.op.Conv2dUnit;
+import dev.gatun.engine.op.DenoiseStep;
+import dev.gatun.engine.op.Diffuse;
+import dev.gatun.engine.op.DiffusionTimes;
 import dev.gatun.engine.op.Dropout;
 import dev.gatun.engine.op.Elu;
 import dev.gatun.engine.op.EluBackward;
 import dev.gatun.engine.op.Fill;
+import dev.gatun.engine.op.FoldUpsampling;
+import dev.gatun.engine.op.FoldUpsamplingBackward;
 import dev.gatun.engine.op.Gate;
 import dev.gatun.engine.op.GateBackward;
 import dev.gatun.engine.op.GroupNorm;
@@ -32,8 +37,13 @@ import dev.gatun.engine.op.NormalizePixels;
 import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.ReluBackward;
 import dev.gatun.engine.op.Shift;
+import dev.gatun.engine.op.Silu;
+import dev.gatun.engine.op.SiluBackward;
+import dev.gatun.engine.op.SinusoidalEmbedding;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
 import dev.gatun.engine.op.SoftmaxCrossEntropyBackward;
+import dev.gatun.engine.op.SquaredError;
+import dev.gatun.engine.op.SquaredErrorBackward;
 import dev.gatun.engine.op.SquaredNorm;
 import dev.gatun.engine.op.Taps;
 import dev.gatun.engine.op.WeightNorm;
@@ -62,12 +72,14 @@ public final class ContractSuite {
       suite.elementwise(type);
       suite.crossEntropy(type);
       suite.groupNorm(type);
+      suite.diffusion(type);
       suite.rows(type);
       suite.units(type);
       suite.biases(type);
       suite.mixture(type);
     }
     suite.weights();
+    suite.upsampling();
     suite.optimizer();
     for (DType type : List.of(DType.F32, DType.BF16)) {
       suite.tiles(type);
@@ -494,25 +506,193 @@ public final class ContractSuite {
       {1, 16, 16, 32, 8},
       {2, 7, 9, 33, 11},
       {1, 15, 17, 4, 1},
-      {3, 4, 4, 64, 32}
+      {3, 4, 4, 64, 32},
+      {2, 19, 18, 40, 5}
     };
     for (int[] s : sizes) {
-      GroupNorm op = new GroupNorm(s[4], 1e-5f);
-      TensorSpec x = TensorSpec.of(type, s[0], s[1], s[2], s[3]);
-      TensorSpec affine = TensorSpec.of(DType.F32, s[3]);
-      TensorSpec statistics = TensorSpec.of(DType.F32, s[0], s[4]);
-      int terms = s[1] * s[2] * s[3] / s[4] + 16;
-      Draw shifted = new Draw.Normal(1, 2);
-      add(op, List.of(x, affine, affine), terms, DType.F32, shifted, STANDARD, STANDARD);
+      for (boolean silu : new boolean[] {false, true}) {
+        for (boolean modulated : new boolean[] {false, true}) {
+          groupNorm(type, new GroupNorm(s[4], 1e-5f, silu), modulated, s);
+        }
+      }
+    }
+  }
+
+  private void groupNorm(DType type, GroupNorm op, boolean modulated, int... s) {
+    TensorSpec x = TensorSpec.of(type, s[0], s[1], s[2], s[3]);
+    TensorSpec affine = TensorSpec.of(DType.F32, s[3]);
+    TensorSpec statistics = TensorSpec.of(DType.F32, s[0], s[4]);
+    List<TensorSpec> in = new ArrayList<>(List.of(x, affine, affine));
+    List<TensorSpec> back = new ArrayList<>(List.of(x, affine, affine, statistics, statistics, x));
+    if (modulated) {
+      in.add(TensorSpec.of(type, s[0], 2 * s[3]));
+      back.add(in.getLast());
+    }
+    int terms = s[1] * s[2] * s[3] / s[4] + 16;
+    Draw shifted = new Draw.Normal(1, 2);
+    add(op, in, terms, DType.F32, shifted, STANDARD, STANDARD, STANDARD);
+    add(
+        new GroupNormBackward(op),
+        back,
+        s[0] * s[1] * s[2] * s[3] / s[4] + 16,
+        DType.F32,
+        shifted,
+        STANDARD,
+        STANDARD,
+        STANDARD,
+        new Draw.Uniform(0.5, 2),
+        STANDARD,
+        STANDARD);
+  }
+
+  private void diffusion(DType type) {
+    Draw wide = new Draw.Normal(0, 6);
+    for (int n : new int[] {1, 7, 64, 1030}) {
+      TensorSpec x = TensorSpec.of(type, n);
+      add(new Silu(), List.of(x), 24, type, wide);
+      add(new SiluBackward(), List.of(x, x), 24, type, wide, STANDARD);
+    }
+    Draw pixels = new Draw.Whole(0, 256);
+    Draw images = new Draw.Whole(0, 1 << 20);
+    Draw step = new Draw.Whole(0, Integer.MAX_VALUE);
+    TensorSpec steps = TensorSpec.of(DType.F64, 1);
+    if (type == DType.F32) {
+      for (int rows : new int[] {1, 1000}) {
+        for (int count : new int[] {1, 5, 300}) {
+          DiffusionTimes times = new DiffusionTimes(9, 3 * count, count);
+          add(
+              times,
+              List.of(TensorSpec.of(DType.F32, rows, DiffusionTimes.COLUMNS), steps),
+              1,
+              DType.F32,
+              STANDARD,
+              step);
+        }
+      }
+    }
+    for (int[] s : new int[][] {{1, 1, 1, 1}, {3, 5, 7, 3}, {2, 16, 12, 1}}) {
+      TensorSpec u8 = TensorSpec.of(DType.U8, s);
+      TensorSpec four = TensorSpec.of(DType.F32, s[0], 4);
+      for (int first : new int[] {0, 77}) {
+        Diffuse op = new Diffuse(1L << 40 | 3, first, type);
+        add(op, List.of(u8, four, steps), 8, DType.F32, pixels, STANDARD, step);
+      }
+      TensorSpec x = TensorSpec.of(type, s);
+      TensorSpec target = TensorSpec.of(DType.F32, s);
+      TensorSpec each = TensorSpec.of(DType.F32, s[0]);
+      TensorSpec one = TensorSpec.of(DType.F32, 1);
+      int elements = s[1] * s[2] * s[3];
       add(
-          new GroupNormBackward(op),
-          List.of(x, affine, statistics, statistics, x),
-          s[0] * s[1] * s[2] * s[3] / s[4] + 16,
+          new SquaredError(),
+          List.of(x, target, each),
+          elements + s[0] + 4,
           DType.F32,
-          shifted,
           STANDARD,
           STANDARD,
-          new Draw.Uniform(0.5, 2),
+          STANDARD);
+      add(
+          new SquaredErrorBackward(),
+          List.of(x, target, each, one),
+          8,
+          DType.F32,
+          STANDARD,
+          STANDARD,
+          STANDARD,
+          STANDARD);
+      TensorSpec state = TensorSpec.of(DType.F64, s);
+      TensorSpec table = TensorSpec.of(DType.F64, 5, DenoiseStep.COLUMNS);
+      TensorSpec request = TensorSpec.of(DType.I32, 4);
+      for (double guidance : new double[] {1, 3.5}) {
+        for (boolean clip : new boolean[] {false, true}) {
+          DenoiseStep op = new DenoiseStep(clip, guidance);
+          TensorSpec f = TensorSpec.of(type, (op.guided() ? 2 : 1) * s[0], s[1], s[2], s[3]);
+          // the last of the four is the step
+          Draw low = new Draw.Whole(0, 5);
+          add(
+              op,
+              List.of(state, state, f, table, request),
+              16,
+              DType.F32,
+              STANDARD,
+              STANDARD,
+              STANDARD,
+              STANDARD,
+              low);
+        }
+      }
+      // a first row: no prediction, noise alone
+      Draw noise = new Draw.Zeros(STANDARD, 0, 5);
+      add(
+          new DenoiseStep(false, 1),
+          List.of(state, state, x, TensorSpec.of(DType.F64, 1, 8), request),
+          16,
+          DType.F32,
+          STANDARD,
+          STANDARD,
+          STANDARD,
+          noise,
+          new Draw.Zeros(images, 3, 4));
+    }
+    for (int channels : new int[] {4, 34, 128}) {
+      for (int n : new int[] {1, 9}) {
+        TensorSpec t = TensorSpec.of(DType.F32, n);
+        for (boolean cosineFirst : new boolean[] {false, true}) {
+          SinusoidalEmbedding op =
+              new SinusoidalEmbedding(channels, 10_000, cosineFirst ? 0 : 1, cosineFirst, type);
+          add(op, List.of(t), 4, DType.F32, new Draw.Whole(0, 1000));
+          add(op, List.of(t), 4, DType.F32, STANDARD);
+        }
+      }
+    }
+    TensorSpec x = TensorSpec.of(type, 2, 3, 5, 3);
+    TensorSpec target = TensorSpec.of(DType.F32, 2, 3, 5, 3);
+    TensorSpec each = TensorSpec.of(DType.F32, 2);
+    unaligned(new Silu(), List.of(x), 24, type, wide);
+    unaligned(new SiluBackward(), List.of(x, x), 24, type, wide, STANDARD);
+    unaligned(
+        new Diffuse(5, 0, type),
+        List.of(TensorSpec.of(DType.U8, 2, 3, 5, 3), TensorSpec.of(DType.F32, 2, 4), steps),
+        8,
+        DType.F32,
+        pixels,
+        STANDARD,
+        step);
+    unaligned(
+        new SquaredError(), List.of(x, target, each), 60, DType.F32, STANDARD, STANDARD, STANDARD);
+    unaligned(
+        new SquaredErrorBackward(),
+        List.of(x, target, each, TensorSpec.of(DType.F32, 1)),
+        8,
+        DType.F32,
+        STANDARD,
+        STANDARD,
+        STANDARD,
+        STANDARD);
+    unaligned(
+        new GroupNorm(1, 1e-5f, true),
+        List.of(
+            x, TensorSpec.of(DType.F32, 3), TensorSpec.of(DType.F32, 3), TensorSpec.of(type, 2, 6)),
+        64,
+        DType.F32,
+        STANDARD,
+        STANDARD,
+        STANDARD,
+        STANDARD);
+  }
+
+  private void upsampling() {
+    for (int[] s : new int[][] {{1, 1}, {3, 5}, {40, 33}}) {
+      add(
+          new FoldUpsampling(),
+          List.of(TensorSpec.of(DType.F32, 9, s[0], s[1])),
+          4,
+          DType.F32,
+          STANDARD);
+      add(
+          new FoldUpsamplingBackward(),
+          List.of(TensorSpec.of(DType.F32, 16, s[0], s[1])),
+          4,
+          DType.F32,
           STANDARD);
     }
   }

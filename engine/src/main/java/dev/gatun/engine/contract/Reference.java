@@ -14,10 +14,15 @@ import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Conv2dBackwardData;
 import dev.gatun.engine.op.Conv2dBackwardWeights;
 import dev.gatun.engine.op.Conv2dUnit;
+import dev.gatun.engine.op.DenoiseStep;
+import dev.gatun.engine.op.Diffuse;
+import dev.gatun.engine.op.DiffusionTimes;
 import dev.gatun.engine.op.Dropout;
 import dev.gatun.engine.op.Elu;
 import dev.gatun.engine.op.EluBackward;
 import dev.gatun.engine.op.Fill;
+import dev.gatun.engine.op.FoldUpsampling;
+import dev.gatun.engine.op.FoldUpsamplingBackward;
 import dev.gatun.engine.op.Gate;
 import dev.gatun.engine.op.GateBackward;
 import dev.gatun.engine.op.GroupNorm;
@@ -29,8 +34,13 @@ import dev.gatun.engine.op.NormalizePixels;
 import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.ReluBackward;
 import dev.gatun.engine.op.Shift;
+import dev.gatun.engine.op.Silu;
+import dev.gatun.engine.op.SiluBackward;
+import dev.gatun.engine.op.SinusoidalEmbedding;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
 import dev.gatun.engine.op.SoftmaxCrossEntropyBackward;
+import dev.gatun.engine.op.SquaredError;
+import dev.gatun.engine.op.SquaredErrorBackward;
 import dev.gatun.engine.op.SquaredNorm;
 import dev.gatun.engine.op.Taps;
 import dev.gatun.engine.op.WeightNorm;
@@ -40,6 +50,7 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.IntBinaryOperator;
 import java.util.function.IntToDoubleFunction;
 
 /**
@@ -111,6 +122,16 @@ public final class Reference {
     register(LogisticMixtureBackward.class, Reference::logisticMixtureBackward);
     register(GroupNorm.class, Reference::groupNorm);
     register(GroupNormBackward.class, Reference::groupNormBackward);
+    register(Silu.class, Reference::silu);
+    register(SiluBackward.class, Reference::siluBackward);
+    register(FoldUpsampling.class, Reference::foldUpsampling);
+    register(FoldUpsamplingBackward.class, Reference::foldUpsamplingBackward);
+    register(DiffusionTimes.class, Reference::diffusionTimes);
+    register(Diffuse.class, Reference::diffuse);
+    register(SquaredError.class, Reference::squaredError);
+    register(SquaredErrorBackward.class, Reference::squaredErrorBackward);
+    register(SinusoidalEmbedding.class, Reference::sinusoidalEmbedding);
+    register(DenoiseStep.class, Reference::denoiseStep);
     register(Shift.class, Reference::shift);
     register(SquaredNorm.class, Reference::squaredNorm);
     register(Adam.class, Reference::adam);
@@ -784,16 +805,32 @@ public final class Reference {
       // the relative error of the variance is that of its terms, (|x| + mean|x|) * rstd each
       rstds.set(slice, rstd, rstd * (1 + size * rstd));
       for (int i : at) {
+        Modulated m = new Modulated(in, 3, i, pixels, channels);
         double gamma = in.get(1)[i % channels];
         double beta = in.get(2)[i % channels];
         double terms = (Math.abs(in.get(0)[i]) + size) * rstd * Math.abs(gamma);
-        y.set(
-            i,
-            (in.get(0)[i] - mean) * rstd * gamma + beta,
-            terms * (1 + size * rstd) + Math.abs(beta));
+        double v = ((in.get(0)[i] - mean) * rstd * gamma + beta) * (1 + m.scale) + m.shift;
+        double vSize =
+            (terms * (1 + size * rstd) + Math.abs(beta)) * (1 + Math.abs(m.scale))
+                + Math.abs(m.shift);
+        // the slope of v sigmoid(v) is at most 1.1
+        y.set(i, op.silu() ? v * sigmoid(v) : v, op.silu() ? 1.1 * vSize + Math.abs(v) : vSize);
       }
     }
     return List.of(y, means, rstds);
+  }
+
+  /** The scale and shift of element i's channel and image, zeros where there is no such input. */
+  private record Modulated(double scale, double shift) {
+    Modulated(List<double[]> in, int input, int i, int pixels, int channels) {
+      this(at(in, input, i, pixels, channels, 0), at(in, input, i, pixels, channels, channels));
+    }
+
+    private static double at(
+        List<double[]> in, int input, int i, int pixels, int channels, int offset) {
+      int image = i / channels / pixels;
+      return in.size() > input ? in.get(input)[image * 2 * channels + offset + i % channels] : 0;
+    }
   }
 
   /** Indices of the elements of one (image, group). */
@@ -818,38 +855,279 @@ public final class Reference {
     Result dx = Result.of(shape.elements());
     Result dgamma = Result.of(channels);
     Result dbeta = Result.of(channels);
+    Result modulation = Result.of(in.size() > 6 ? in.get(6).length : 0);
     for (int slice = 0; slice < shape.dim(0) * groups; slice++) {
       int[] at = slice(slice, groups, width, channels, pixels);
-      double mean = in.get(2)[slice];
-      double rstd = in.get(3)[slice];
+      double mean = in.get(3)[slice];
+      double rstd = in.get(4)[slice];
+      double[] slopes = new double[at.length];
+      double[] slopeSizes = new double[at.length];
       double sum = 0;
       double dot = 0;
       double sumSize = 0;
       double dotSize = 0;
-      for (int i : at) {
+      for (int k = 0; k < at.length; k++) {
+        int i = at[k];
         int c = i % channels;
-        double dy = in.get(4)[i];
-        double normal = (in.get(0)[i] - mean) * rstd;
+        double gamma = in.get(1)[c];
+        double beta = in.get(2)[c];
+        Modulated m = new Modulated(in, 6, i, pixels, channels);
+        double scale = 1 + m.scale;
+        double scaleSize = 1 + Math.abs(m.scale);
+        double z = (in.get(0)[i] - mean) * rstd;
         double size = (Math.abs(in.get(0)[i]) + Math.abs(mean)) * rstd;
-        dgamma.value[c] += dy * normal;
-        dgamma.magnitude[c] += Math.abs(dy) * size;
-        dbeta.add(c, dy);
-        sum += dy * in.get(1)[c];
-        sumSize += Math.abs(dy * in.get(1)[c]);
-        dot += dy * in.get(1)[c] * normal;
-        dotSize += Math.abs(dy * in.get(1)[c]) * size;
+        double u = z * gamma + beta;
+        double uSize = size * Math.abs(gamma) + Math.abs(beta);
+        double v = u * scale + m.shift;
+        double dy = in.get(5)[i];
+        double dv = op.forward().silu() ? dy * siluSlope(v) : dy;
+        double dvSize =
+            op.forward().silu()
+                // the slope's own slope is at most 0.5
+                ? Math.abs(dy) * (1.2 + Math.abs(v) + uSize * scaleSize + Math.abs(m.shift))
+                : Math.abs(dy);
+        dgamma.grow(c, dv * scale * z, dvSize * scaleSize * size);
+        dbeta.grow(c, dv * scale, dvSize * scaleSize);
+        if (modulation.value.length > 0) {
+          int place = i / channels / pixels * 2 * channels + c;
+          modulation.grow(place, dv * u, dvSize * uSize);
+          modulation.grow(place + channels, dv, dvSize);
+        }
+        slopes[k] = dv * scale * gamma;
+        slopeSizes[k] = dvSize * scaleSize * Math.abs(gamma);
+        sum += slopes[k];
+        sumSize += slopeSizes[k];
+        dot += slopes[k] * z;
+        dotSize += slopeSizes[k] * size;
       }
-      for (int i : at) {
-        double scaled = in.get(4)[i] * in.get(1)[i % channels];
-        double normal = (in.get(0)[i] - mean) * rstd;
-        double size = (Math.abs(in.get(0)[i]) + Math.abs(mean)) * rstd;
+      for (int k = 0; k < at.length; k++) {
+        double z = (in.get(0)[at[k]] - mean) * rstd;
+        double size = (Math.abs(in.get(0)[at[k]]) + Math.abs(mean)) * rstd;
         dx.set(
-            i,
-            rstd * (scaled - sum / count - normal * dot / count),
-            rstd * (Math.abs(scaled) + sumSize / count + size * dotSize / count));
+            at[k],
+            rstd * (slopes[k] - sum / count - z * dot / count),
+            rstd * (slopeSizes[k] + sumSize / count + size * dotSize / count));
       }
     }
-    return List.of(dx, dgamma, dbeta);
+    return modulation.value.length > 0
+        ? List.of(dx, dgamma, dbeta, modulation)
+        : List.of(dx, dgamma, dbeta);
+  }
+
+  private static double siluSlope(double v) {
+    double g = sigmoid(v);
+    return g * (1 + v * (1 - g));
+  }
+
+  /** A sigmoid is half of 1 and a tanh: its terms do not vanish where it does. */
+  private static List<Result> silu(Silu op, List<TensorSpec> specs, List<double[]> in) {
+    Result y = Result.of(in.get(0).length);
+    for (int i = 0; i < y.value.length; i++) {
+      y.set(i, in.get(0)[i] * sigmoid(in.get(0)[i]), Math.abs(in.get(0)[i]));
+    }
+    return List.of(y);
+  }
+
+  private static List<Result> siluBackward(
+      SiluBackward op, List<TensorSpec> specs, List<double[]> in) {
+    Result dx = Result.of(in.get(0).length);
+    for (int i = 0; i < dx.value.length; i++) {
+      double x = in.get(0)[i];
+      double dy = in.get(1)[i];
+      dx.set(i, dy * siluSlope(x), Math.abs(dy) * (1 + Math.abs(x)));
+    }
+    return List.of(dx);
+  }
+
+  /** Visits each pair of a tap of the large image's weights and one of the small image's. */
+  private static void forTaps(IntBinaryOperator visit) {
+    for (int large = 0; large < 9; large++) {
+      for (int pixel = 0; pixel < 4; pixel++) {
+        // row and column of a pixel of the large image, and of the one that the tap reads
+        int row = pixel / 2 + large / 3 - 1;
+        int column = pixel % 2 + large % 3 - 1;
+        int dy = pixel / 2 - 2 * Math.floorDiv(row, 2);
+        int dx = pixel % 2 - 2 * Math.floorDiv(column, 2);
+        visit.applyAsInt(large, (dy + 1) * 4 + dx + 1);
+      }
+    }
+  }
+
+  private static List<Result> foldUpsampling(
+      FoldUpsampling op, List<TensorSpec> specs, List<double[]> in) {
+    int channels = specs.get(0).shape().dim(1);
+    int filters = specs.get(0).shape().dim(2);
+    Result y = Result.of(16 * channels * filters);
+    forTaps((large, small) -> {
+      for (int c = 0; c < channels; c++) {
+        for (int k = 0; k < filters; k++) {
+          y.add(
+              (small * filters + k) * channels + c,
+              in.get(0)[(large * channels + c) * filters + k]);
+        }
+      }
+      return 0;
+    });
+    return List.of(y);
+  }
+
+  private static List<Result> foldUpsamplingBackward(
+      FoldUpsamplingBackward op, List<TensorSpec> specs, List<double[]> in) {
+    int filters = specs.get(0).shape().dim(1);
+    int channels = specs.get(0).shape().dim(2);
+    Result dw = Result.of(9 * channels * filters);
+    forTaps((large, small) -> {
+      for (int c = 0; c < channels; c++) {
+        for (int k = 0; k < filters; k++) {
+          dw.add(
+              (large * channels + c) * filters + k,
+              in.get(0)[(small * filters + k) * channels + c]);
+        }
+      }
+      return 0;
+    });
+    return List.of(dw);
+  }
+
+  private static List<Result> diffusionTimes(
+      DiffusionTimes op, List<TensorSpec> specs, List<double[]> in) {
+    Philox philox = new Philox(op.seed());
+    Result coefficients = Result.of(op.images() * Diffuse.COEFFICIENTS);
+    Result times = Result.of(op.images());
+    Result weights = Result.of(op.images());
+    for (int n = 0; n < op.images(); n++) {
+      int row =
+          philox.below(
+              specs.get(0).shape().dim(0), Philox.Stream.TIMES, (int) in.get(1)[0], op.first() + n);
+      for (int i = 0; i < Diffuse.COEFFICIENTS; i++) {
+        coefficients.add(n * Diffuse.COEFFICIENTS + i, in.get(0)[row * DiffusionTimes.COLUMNS + i]);
+      }
+      times.add(n, in.get(0)[row * DiffusionTimes.COLUMNS + 4]);
+      weights.add(n, in.get(0)[row * DiffusionTimes.COLUMNS + 5]);
+    }
+    return List.of(coefficients, times, weights);
+  }
+
+  private static List<Result> diffuse(Diffuse op, List<TensorSpec> specs, List<double[]> in) {
+    int image = in.get(0).length / specs.get(0).shape().dim(0);
+    Philox philox = new Philox(op.seed());
+    Result x = Result.of(in.get(0).length);
+    Result target = Result.of(in.get(0).length);
+    for (int i = 0; i < in.get(0).length; i++) {
+      int c = i / image * Diffuse.COEFFICIENTS;
+      double pixel = in.get(0)[i] / 127.5 - 1;
+      double noise =
+          philox.normal(Philox.Stream.NOISE, (int) in.get(2)[0], (long) op.first() * image + i);
+      // in f32 a pixel is off by what 1 and 2 are, and noise by its angle's rounding
+      double size = 2 + Math.abs(pixel);
+      double noiseSize = 7 + Math.abs(noise);
+      for (int k = 0; k < 2; k++) {
+        double a = in.get(1)[c + 2 * k];
+        double b = in.get(1)[c + 2 * k + 1];
+        (k == 0 ? x : target)
+            .set(i, a * pixel + b * noise, Math.abs(a) * size + Math.abs(b) * noiseSize);
+      }
+    }
+    return List.of(x, target);
+  }
+
+  private static List<Result> squaredError(
+      SquaredError op, List<TensorSpec> specs, List<double[]> in) {
+    int images = specs.get(0).shape().dim(0);
+    int each = in.get(0).length / images;
+    Result mean = Result.of(1);
+    Result errors = Result.of(images);
+    for (int i = 0; i < in.get(0).length; i++) {
+      double p = in.get(0)[i];
+      double t = in.get(1)[i];
+      double size = Math.abs(p) + Math.abs(t);
+      double error = (p - t) * (p - t) / each;
+      double errorSize = 2 * size * Math.abs(p - t) / each + error;
+      double weight = in.get(2)[i / each] / images;
+      errors.grow(i / each, error, errorSize);
+      mean.grow(0, weight * error, Math.abs(weight) * errorSize);
+    }
+    return List.of(mean, errors);
+  }
+
+  private static List<Result> squaredErrorBackward(
+      SquaredErrorBackward op, List<TensorSpec> specs, List<double[]> in) {
+    int images = specs.get(0).shape().dim(0);
+    int each = in.get(0).length / images;
+    Result d = Result.of(in.get(0).length);
+    for (int i = 0; i < d.value.length; i++) {
+      double scale = 2 * in.get(2)[i / each] * in.get(3)[0] / in.get(0).length;
+      double p = in.get(0)[i];
+      double t = in.get(1)[i];
+      d.set(i, scale * (p - t), Math.abs(scale) * (Math.abs(p) + Math.abs(t)));
+    }
+    return List.of(d);
+  }
+
+  private static List<Result> sinusoidalEmbedding(
+      SinusoidalEmbedding op, List<TensorSpec> specs, List<double[]> in) {
+    int half = op.channels() / 2;
+    return map(
+        in.get(0).length * op.channels(),
+        i -> {
+          int c = i % op.channels();
+          double period = Math.pow(op.maxPeriod(), (double) (c % half) / (half - op.shift()));
+          double angle = in.get(0)[i / op.channels()] / period;
+          return op.cosineFirst() == c < half ? Math.cos(angle) : Math.sin(angle);
+        });
+  }
+
+  private static List<Result> denoiseStep(
+      DenoiseStep op, List<TensorSpec> specs, List<double[]> in) {
+    int n = in.get(0).length;
+    int image = n / specs.get(0).shape().dim(0);
+    double[] state = in.get(4);
+    int step = (int) state[3];
+    Philox philox = new Philox((long) state[1] << 32 | (long) state[0] & 0xFFFFFFFFL);
+    int all = in.get(2).length;
+    Result input = Result.of(all);
+    Result times = Result.of(all / image);
+    Result x = Result.of(n);
+    Result previous = Result.of(n);
+    Result next = Result.of(4);
+    for (int i = 0; i < 4; i++) {
+      double value = i == 3 ? step + 1 : state[i];
+      next.set(i, value, Math.abs(value));
+    }
+    int columns = DenoiseStep.COLUMNS;
+    double[] row = Arrays.copyOfRange(in.get(3), step * columns, (step + 1) * columns);
+    for (int i = 0; i < n; i++) {
+      double f = in.get(2)[i];
+      double fSize = Math.abs(f);
+      if (op.guided()) {
+        double plain = in.get(2)[n + i];
+        fSize = Math.abs(plain) + Math.abs(op.guidance()) * (fSize + Math.abs(plain));
+        f = plain + op.guidance() * (f - plain);
+      }
+      double d = row[0] * in.get(0)[i] + (row[1] == 0 ? 0 : row[1] * f);
+      double dSize = Math.abs(row[0] * in.get(0)[i]) + Math.abs(row[1]) * fSize;
+      if (op.clip()) {
+        d = Math.max(-1, Math.min(1, d));
+      }
+      double noise =
+          philox.normal(
+              Philox.Stream.NOISE, (int) state[2] + i / image, (long) step * image + i % image);
+      double v = row[2] * in.get(0)[i] + row[3] * d + row[4] * in.get(1)[i] + row[5] * noise;
+      double size =
+          Math.abs(row[2] * in.get(0)[i])
+              + Math.abs(row[3]) * (dSize + Math.abs(d))
+              + Math.abs(row[4] * in.get(1)[i])
+              + Math.abs(row[5]) * (7 + Math.abs(noise));
+      x.set(i, v, size);
+      previous.set(i, d, dSize);
+      for (int k = i; k < all; k += n) {
+        input.set(k, row[6] * v, Math.abs(row[6]) * size);
+      }
+      for (int k = i / image; k < all / image; k += n / image) {
+        times.set(k, row[7], Math.abs(row[7]));
+      }
+    }
+    return List.of(input, times, x, previous, next);
   }
 
   private static List<Result> shift(Shift op, List<TensorSpec> specs, List<double[]> in) {

@@ -26,7 +26,7 @@ final class CpuDropout {
     float[] ofByte = new float[256];
     Arrays.fill(ofByte, op.dropped(), 256, (float) op.scale());
     return () -> {
-      int step = step(steps.get(JAVA_DOUBLE_UNALIGNED, 0));
+      int step = CpuDiffusion.step(op.name(), steps.get(JAVA_DOUBLE_UNALIGNED, 0));
       d.workers()
           .forRange(
               elements,
@@ -40,14 +40,6 @@ final class CpuDropout {
                 d.loops().store(type, block.a, 0, y, from, n);
               });
     };
-  }
-
-  private static int step(double step) {
-    if (step != Math.rint(step) || step < 0 || step > Integer.MAX_VALUE) {
-      throw new IllegalArgumentException(
-          "dropout: step must be a whole number below 2^31, not " + step);
-    }
-    return (int) step;
   }
 
   /** What each element of the block at {@code from}, a multiple of 16, is multiplied by. */

@@ -7,6 +7,8 @@ import dev.gatun.engine.op.ConcatElu;
 import dev.gatun.engine.op.ConcatEluBackward;
 import dev.gatun.engine.op.Elu;
 import dev.gatun.engine.op.EluBackward;
+import dev.gatun.engine.op.Silu;
+import dev.gatun.engine.op.SiluBackward;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
 
@@ -27,6 +29,37 @@ final class CpuElu {
 
   static Launch eluBackward(CpuDevice d, EluBackward op, List<Tensor> in, List<Tensor> out) {
     return CpuElementwise.map(d, in, out.get(0), (block, n) -> eluBackward(block.a, block.b, n));
+  }
+
+  static Launch silu(CpuDevice d, Silu op, List<Tensor> in, List<Tensor> out) {
+    return CpuElementwise.map(
+        d,
+        in,
+        out.get(0),
+        (block, n) -> {
+          System.arraycopy(block.a, 0, block.b, 0, n);
+          d.loops().sigmoid(block.b, n);
+          Arithmetic.multiply(block.a, block.b, n);
+        });
+  }
+
+  static Launch siluBackward(CpuDevice d, SiluBackward op, List<Tensor> in, List<Tensor> out) {
+    return CpuElementwise.map(
+        d,
+        in,
+        out.get(0),
+        (block, n) -> {
+          System.arraycopy(block.a, 0, block.c, 0, n);
+          d.loops().sigmoid(block.c, n);
+          siluBackward(block.a, block.c, block.b, n);
+        });
+  }
+
+  /** x = dy * g * (1 + x * (1 - g)). */
+  private static void siluBackward(float[] x, float[] g, float[] dy, int n) {
+    for (int i = 0; i < n; i++) {
+      x[i] = dy[i] * g[i] * (1 + x[i] * (1 - g[i]));
+    }
   }
 
   static Launch concatElu(CpuDevice d, ConcatElu op, List<Tensor> in, List<Tensor> out) {

@@ -4,6 +4,8 @@ import dev.gatun.engine.DType;
 import dev.gatun.engine.Launch;
 import dev.gatun.engine.Shape;
 import dev.gatun.engine.Tensor;
+import dev.gatun.engine.op.FoldUpsampling;
+import dev.gatun.engine.op.FoldUpsamplingBackward;
 import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.WeightNorm;
 import dev.gatun.engine.op.WeightNormBackward;
@@ -172,6 +174,66 @@ final class CpuWeights {
         a[i] = a[i] * ofA + b[i] * ofB;
       }
     }
+  }
+
+  static Launch foldUpsampling(CpuDevice d, FoldUpsampling op, List<Tensor> in, List<Tensor> out) {
+    MemorySegment w = d.segment(in.getFirst());
+    MemorySegment y = d.segment(out.getFirst());
+    int channels = in.getFirst().shape().dim(1);
+    int filters = in.getFirst().shape().dim(2);
+    return () ->
+        d.workers()
+            .forRange(
+                16 * filters,
+                4,
+                (from, to) -> {
+                  for (int row = from; row < to; row++) {
+                    int k = row % filters;
+                    int dy = row / filters / 4;
+                    int dx = row / filters % 4;
+                    for (int c = 0; c < channels; c++) {
+                      float sum = 0;
+                      for (int a = FoldUpsampling.first(dy); a <= FoldUpsampling.last(dy); a++) {
+                        for (int b = FoldUpsampling.first(dx); b <= FoldUpsampling.last(dx); b++) {
+                          long at = ((long) (a * 3 + b) * channels + c) * filters + k;
+                          sum += ScalarLoops.get(DType.F32, w, at);
+                        }
+                      }
+                      ScalarLoops.set(DType.F32, y, (long) row * channels + c, sum);
+                    }
+                  }
+                });
+  }
+
+  static Launch foldUpsamplingBackward(
+      CpuDevice d, FoldUpsamplingBackward op, List<Tensor> in, List<Tensor> out) {
+    MemorySegment dy = d.segment(in.getFirst());
+    MemorySegment dw = d.segment(out.getFirst());
+    int filters = in.getFirst().shape().dim(1);
+    int channels = in.getFirst().shape().dim(2);
+    return () ->
+        d.workers()
+            .forRange(
+                9 * channels,
+                4,
+                (from, to) -> {
+                  for (int row = from; row < to; row++) {
+                    int c = row % channels;
+                    int a = row / channels / 3;
+                    int b = row / channels % 3;
+                    for (int k = 0; k < filters; k++) {
+                      float sum = 0;
+                      // the taps that this one is a part of
+                      for (int e = 2 - a; e <= 3 - a; e++) {
+                        for (int f = 2 - b; f <= 3 - b; f++) {
+                          long at = ((long) (e * 4 + f) * filters + k) * channels + c;
+                          sum += ScalarLoops.get(DType.F32, dy, at);
+                        }
+                      }
+                      ScalarLoops.set(DType.F32, dw, (long) row * filters + k, sum);
+                    }
+                  }
+                });
   }
 
   static Launch maskChannels(CpuDevice d, MaskChannels op, List<Tensor> in, List<Tensor> out) {

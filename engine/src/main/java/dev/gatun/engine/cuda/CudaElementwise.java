@@ -20,6 +20,8 @@ import dev.gatun.engine.op.NormalizePixels;
 import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.ReluBackward;
 import dev.gatun.engine.op.Shift;
+import dev.gatun.engine.op.Silu;
+import dev.gatun.engine.op.SiluBackward;
 import dev.gatun.kernels.ElementwiseKernels;
 import dev.gatun.kernels.KernelCall;
 import dev.gatun.kernels.Window;
@@ -41,6 +43,8 @@ final class CudaElementwise {
     return switch (op) {
       case Relu relu ->
           ElementwiseKernels.relu(element(x), x.address(), y.address(), channels, window);
+      case Silu silu ->
+          ElementwiseKernels.silu(element(x), x.address(), y.address(), channels, window);
       case Elu elu ->
           ElementwiseKernels.elu(element(x), x.address(), y.address(), channels, window);
       case Add add ->
@@ -93,6 +97,17 @@ final class CudaElementwise {
 
   static void relu(Work w, Relu op, List<Tensor> in, List<Tensor> out) {
     whole(w, op, in, out, in.getFirst().elements(), Window.flat());
+  }
+
+  static void silu(Work w, Silu op, List<Tensor> in, List<Tensor> out) {
+    whole(w, op, in, out, in.getFirst().elements(), Window.flat());
+  }
+
+  static void siluBackward(Work w, SiluBackward op, List<Tensor> in, List<Tensor> out) {
+    Tensor x = in.getFirst();
+    w.add(
+        ElementwiseKernels.siluBackward(
+            element(x), x.address(), in.get(1).address(), out.getFirst().address(), x.elements()));
   }
 
   static void elu(Work w, Elu op, List<Tensor> in, List<Tensor> out) {

@@ -17,61 +17,62 @@ import java.util.List;
 final class CudaNorms {
   private CudaNorms() {}
 
+  private static NormKernels.Group group(GroupNorm op, Tensor x) {
+    Shape s = x.shape();
+    return new NormKernels.Group(
+        element(x), s.dim(0), s.dim(1) * s.dim(2), s.dim(3), op.groups(), op.silu());
+  }
+
   static void groupNorm(Work w, GroupNorm op, List<Tensor> in, List<Tensor> out) {
-    Shape x = in.getFirst().shape();
+    NormKernels.Group group = group(op, in.getFirst());
+    long[] at = in.stream().mapToLong(Tensor::address).toArray();
+    long mean = out.get(1).address();
+    long rstd = out.get(2).address();
+    long parts = w.scratch(group.partsBytes())[0];
+    w.add(group.parts(at[0], parts));
+    w.add(group.statistics(parts, mean, rstd, op.epsilon()));
     w.add(
-        NormKernels.groupNorm(
-            element(in.getFirst()),
-            in.getFirst().address(),
-            in.get(1).address(),
-            in.get(2).address(),
-            out.getFirst().address(),
-            out.get(1).address(),
-            out.get(2).address(),
-            x.dim(0),
-            x.dim(1) * x.dim(2),
-            x.dim(3),
-            op.groups(),
-            op.epsilon()));
+        group.forward(
+            at[0], at[1], at[2], mean, rstd, at.length > 3 ? at[3] : 0, out.getFirst().address()));
   }
 
   static void groupNormBackward(Work w, GroupNormBackward op, List<Tensor> in, List<Tensor> out) {
     Shape x = in.getFirst().shape();
     int samples = x.dim(0);
-    int pixels = x.dim(1) * x.dim(2);
     int channels = x.dim(3);
-    int groups = op.forward().groups();
+    NormKernels.Group group = group(op.forward(), in.getFirst());
     long[] at = in.stream().mapToLong(Tensor::address).toArray();
+    long modulation = at.length > 6 ? at[6] : 0;
+    long[] scratch =
+        w.scratch(
+            group.partsBytes(),
+            2L * Float.BYTES * samples * op.forward().groups(),
+            2L * Float.BYTES * samples * channels);
+    w.add(group.backwardParts(at[0], at[1], at[2], at[3], at[4], at[5], modulation, scratch[0]));
     w.add(
-        NormKernels.groupNormBackward(
-            element(in.getFirst()),
+        group.backwardSums(
+            scratch[0],
+            at[1],
+            at[2],
+            modulation,
+            scratch[1],
+            scratch[2],
+            out.size() > 3 ? out.get(3).address() : 0));
+    w.add(
+        group.backward(
             at[0],
             at[1],
             at[2],
             at[3],
             at[4],
-            out.getFirst().address(),
-            samples,
-            pixels,
-            channels,
-            groups));
-    long parts = w.scratch(2L * samples * channels * Float.BYTES)[0];
-    w.add(
-        NormKernels.groupNormAffine(
-            element(in.getFirst()),
-            at[0],
-            at[2],
-            at[3],
-            at[4],
-            parts,
-            samples,
-            pixels,
-            channels,
-            groups));
+            at[5],
+            modulation,
+            scratch[1],
+            out.getFirst().address()));
     for (int i = 0; i < 2; i++) {
       w.add(
           SumKernels.columnSumsFinish(
-              parts,
+              scratch[2],
               0,
               out.get(1 + i).address(),
               1,

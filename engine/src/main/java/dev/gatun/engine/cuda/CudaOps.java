@@ -13,10 +13,15 @@ import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Conv2dBackwardData;
 import dev.gatun.engine.op.Conv2dBackwardWeights;
 import dev.gatun.engine.op.Conv2dUnit;
+import dev.gatun.engine.op.DenoiseStep;
+import dev.gatun.engine.op.Diffuse;
+import dev.gatun.engine.op.DiffusionTimes;
 import dev.gatun.engine.op.Dropout;
 import dev.gatun.engine.op.Elu;
 import dev.gatun.engine.op.EluBackward;
 import dev.gatun.engine.op.Fill;
+import dev.gatun.engine.op.FoldUpsampling;
+import dev.gatun.engine.op.FoldUpsamplingBackward;
 import dev.gatun.engine.op.Gate;
 import dev.gatun.engine.op.GateBackward;
 import dev.gatun.engine.op.GroupNorm;
@@ -28,8 +33,13 @@ import dev.gatun.engine.op.NormalizePixels;
 import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.ReluBackward;
 import dev.gatun.engine.op.Shift;
+import dev.gatun.engine.op.Silu;
+import dev.gatun.engine.op.SiluBackward;
+import dev.gatun.engine.op.SinusoidalEmbedding;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
 import dev.gatun.engine.op.SoftmaxCrossEntropyBackward;
+import dev.gatun.engine.op.SquaredError;
+import dev.gatun.engine.op.SquaredErrorBackward;
 import dev.gatun.engine.op.SquaredNorm;
 import dev.gatun.engine.op.WeightNorm;
 import dev.gatun.engine.op.WeightNormBackward;
@@ -80,6 +90,16 @@ final class CudaOps {
     register(MaskChannels.class, CudaNorms::maskChannels);
     register(GroupNorm.class, CudaNorms::groupNorm);
     register(GroupNormBackward.class, CudaNorms::groupNormBackward);
+    register(Silu.class, CudaElementwise::silu);
+    register(SiluBackward.class, CudaElementwise::siluBackward);
+    register(DiffusionTimes.class, CudaDiffusion::times);
+    register(Diffuse.class, CudaDiffusion::diffuse);
+    register(SquaredError.class, CudaDiffusion::squaredError);
+    register(SquaredErrorBackward.class, CudaDiffusion::squaredErrorBackward);
+    register(SinusoidalEmbedding.class, CudaDiffusion::sinusoidalEmbedding);
+    register(DenoiseStep.class, CudaDiffusion::denoiseStep);
+    register(FoldUpsampling.class, CudaDiffusion::foldUpsampling);
+    register(FoldUpsamplingBackward.class, CudaDiffusion::foldUpsamplingBackward);
   }
 
   private CudaOps() {}

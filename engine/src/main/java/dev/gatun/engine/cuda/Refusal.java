@@ -53,6 +53,9 @@ record Refusal(int kind, int place, int value, int limit) {
           "add_bias: label %d of image %d, but the table has %d rows"
               .formatted(value, place, limit);
       case 4 -> "dropout: step must be a whole number below 2^31";
+      case 5 -> "diffuse: step must be a whole number below 2^31";
+      case 7 -> "diffusion_times: step must be a whole number below 2^31";
+      case 6 -> "denoise_step: step %d, but the table has %d rows".formatted(value, limit);
       default -> "a kernel refused its data (%d: %d, %d, %d)".formatted(kind, place, value, limit);
     };
   }

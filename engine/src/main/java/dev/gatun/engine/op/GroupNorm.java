@@ -5,18 +5,30 @@ import dev.gatun.engine.Graph;
 import dev.gatun.engine.Op;
 import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.Value;
+import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Normalizes each group of channels of each image to zero mean and unit variance: y = (x - mean) *
- * rstd * gamma + beta, rstd = 1 / sqrt(variance + epsilon).
+ * Normalizes each group of channels of each image to zero mean and unit variance, and what a
+ * denoising network does with that next, in one pass:
  *
- * <p>Inputs: x [N,H,W,C] f32 or bf16; gamma, beta [C] f32; C a multiple of {@code groups}. Outputs:
- * y like x; mean, rstd [N,groups] f32, which the gradient reads.
+ * <p>y = f(u * (1 + scale) + shift), u = (x - mean) * rstd * gamma + beta, rstd = 1 / sqrt(variance
+ * + epsilon); f(v) = v * sigmoid(v) where {@code silu}, else v.
+ *
+ * <p>Inputs: x [N,H,W,C] f32 or bf16; gamma, beta [C] f32; optionally a modulation [N,2C] like x:
+ * each image's scale, then its shift, 0 without it. C a multiple of {@code groups}. Outputs: y like
+ * x; mean, rstd [N,groups] f32, which the gradient reads.
  *
  * @see "Wu and He 2018, Group Normalization, section 3"
+ * @see "Dhariwal and Nichol 2021, Diffusion Models Beat GANs, section 3: adaptive group
+ *     normalization"
  */
-public record GroupNorm(int groups, float epsilon) implements Op {
+public record GroupNorm(int groups, float epsilon, boolean silu) implements Op {
+  /** Without an activation. */
+  public GroupNorm(int groups, float epsilon) {
+    this(groups, epsilon, false);
+  }
+
   @Override
   public String name() {
     return "group_norm";
@@ -24,7 +36,7 @@ public record GroupNorm(int groups, float epsilon) implements Op {
 
   @Override
   public List<TensorSpec> check(List<TensorSpec> in) {
-    requireCount(in, 3, 3);
+    requireCount(in, 3, 4);
     TensorSpec x = in.get(0);
     Checks.activation(this, in, x);
     require(x.shape().rank() == 4, in, "x must be [N,H,W,C]");
@@ -37,8 +49,15 @@ public record GroupNorm(int groups, float epsilon) implements Op {
     TensorSpec affine = TensorSpec.of(DType.F32, channels);
     require(
         in.get(1).equals(affine) && in.get(2).equals(affine), in, "gamma, beta must be [C] f32");
+    TensorSpec modulation = modulation(x);
+    require(
+        in.size() == 3 || in.get(3).equals(modulation), in, "the modulation must be " + modulation);
     TensorSpec statistics = TensorSpec.of(DType.F32, x.shape().dim(0), groups);
     return List.of(x, statistics, statistics);
+  }
+
+  static TensorSpec modulation(TensorSpec x) {
+    return TensorSpec.of(x.dtype(), x.shape().dim(0), 2 * x.shape().dim(3));
   }
 
   @Override
@@ -47,8 +66,9 @@ public record GroupNorm(int groups, float epsilon) implements Op {
     if (gradients.get(1) != null || gradients.get(2) != null) {
       throw new UnsupportedOperationException(name() + " has a gradient for y only");
     }
-    return graph.apply(
-        new GroupNormBackward(this),
-        List.of(inputs.get(0), inputs.get(1), outputs.get(1), outputs.get(2), gradients.get(0)));
+    List<Value> in = new ArrayList<>(inputs.subList(0, 3));
+    in.addAll(List.of(outputs.get(1), outputs.get(2), gradients.get(0)));
+    in.addAll(inputs.subList(3, inputs.size()));
+    return graph.apply(new GroupNormBackward(this), in);
   }
 }

@@ -3,13 +3,15 @@ package dev.gatun.engine.op;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Op;
 import dev.gatun.engine.TensorSpec;
+import java.util.ArrayList;
 import java.util.List;
 
 /**
  * The gradients of {@link GroupNorm}.
  *
- * <p>Inputs: x [N,H,W,C]; gamma [C] f32; mean, rstd [N,groups] f32; dy like x. Outputs: dx like x;
- * dgamma, dbeta [C] f32.
+ * <p>Inputs: x [N,H,W,C]; gamma, beta [C] f32; mean, rstd [N,groups] f32; dy like x; the modulation
+ * [N,2C] like x where the forward op has one. Outputs: dx like x; dgamma, dbeta [C] f32; the
+ * modulation's gradient, like it.
  */
 public record GroupNormBackward(GroupNorm forward) implements Op {
   @Override
@@ -19,16 +21,21 @@ public record GroupNormBackward(GroupNorm forward) implements Op {
 
   @Override
   public List<TensorSpec> check(List<TensorSpec> in) {
-    requireCount(in, 5, 5);
+    requireCount(in, 6, 7);
     TensorSpec x = in.get(0);
-    TensorSpec gamma = in.get(1);
-    List<TensorSpec> outputs = forward.check(List.of(x, gamma, gamma));
+    List<TensorSpec> outputs = forward.check(List.of(x, in.get(1), in.get(2)));
     require(
-        in.get(2).equals(outputs.get(1)) && in.get(3).equals(outputs.get(2)),
+        in.get(3).equals(outputs.get(1)) && in.get(4).equals(outputs.get(2)),
         in,
         "mean, rstd must be " + outputs.get(1));
-    require(in.get(4).equals(x), in, "dy must be like x");
+    require(in.get(5).equals(x), in, "dy must be like x");
     TensorSpec affine = TensorSpec.of(DType.F32, x.shape().dim(3));
-    return List.of(x, affine, affine);
+    List<TensorSpec> all = new ArrayList<>(List.of(x, affine, affine));
+    if (in.size() > 6) {
+      TensorSpec modulation = GroupNorm.modulation(x);
+      require(in.get(6).equals(modulation), in, "the modulation must be " + modulation);
+      all.add(modulation);
+    }
+    return all;
   }
 }

@@ -15,6 +15,9 @@ import dev.gatun.engine.Devices;
 import dev.gatun.engine.Op;
 import dev.gatun.engine.op.Adam;
 import dev.gatun.engine.op.Conv2dUnit;
+import dev.gatun.engine.op.DiffusionTimes;
+import dev.gatun.engine.op.FoldUpsampling;
+import dev.gatun.engine.op.FoldUpsamplingBackward;
 import dev.gatun.engine.op.LogisticMixture;
 import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.SquaredNorm;
@@ -225,6 +228,9 @@ class ContractTest {
             WeightNormBackward.class,
             Conv2dUnit.class, // FusionTest has it
             MaskChannels.class,
+            FoldUpsampling.class,
+            FoldUpsamplingBackward.class,
+            DiffusionTimes.class,
             LogisticMixture.class);
     Set<Class<?>> inBf16 = new HashSet<>(declared);
     inBf16.removeAll(inF32Alone);

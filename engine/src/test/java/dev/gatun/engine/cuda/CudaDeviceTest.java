@@ -182,19 +182,15 @@ class CudaDeviceTest {
   private static CudaLaunch shortLaunch(CudaDevice device, Tensor x, Tensor c, Tensor statistics) {
     device.synchronize(); // the context is this thread's from here on
     KernelCall call =
-        NormKernels.groupNorm(
-            Element.F32,
-            x.address(),
-            c.address(),
-            c.address(),
-            x.address(),
-            statistics.address(),
-            statistics.address(),
-            1,
-            1 << 20,
-            4,
-            2,
-            1e-5f);
+        new NormKernels.Group(Element.F32, 1, 1 << 20, 4, 2, false)
+            .forward(
+                x.address(),
+                c.address(),
+                c.address(),
+                statistics.address(),
+                statistics.address(),
+                0,
+                x.address());
     return new KernelsLaunch(
         device,
         "group_norm [" + x.spec() + "]",

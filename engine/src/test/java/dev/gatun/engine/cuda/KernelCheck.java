@@ -51,6 +51,7 @@ record KernelCheck(String name, Set<String> kernels, long work, Body body) {
     checks.addAll(NanChecks.all());
     checks.addAll(CeilingChecks.all());
     checks.addAll(UnitChecks.all());
+    checks.addAll(DiffusionChecks.all());
     return checks;
   }
 

@@ -9,6 +9,9 @@ import dev.gatun.engine.Tensor;
 import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.op.AddBias;
 import dev.gatun.engine.op.Conv2d;
+import dev.gatun.engine.op.DenoiseStep;
+import dev.gatun.engine.op.Diffuse;
+import dev.gatun.engine.op.DiffusionTimes;
 import dev.gatun.engine.op.Dropout;
 import dev.gatun.engine.op.LogisticMixture;
 import dev.gatun.engine.op.LogisticMixtureBackward;
@@ -88,8 +91,75 @@ final class NanChecks {
         mixture(type, colours, checks);
       }
       weights(type, checks);
+      diffusion(type, suffix, checks);
     }
     return checks;
+  }
+
+  private static void diffusion(DType type, String suffix, List<KernelCheck> checks) {
+    for (double step : new double[] {-1, 0.5, 4e9, Double.NaN}) {
+      checks.add(
+          check(
+              "diffuse" + suffix,
+              new Diffuse(3, 0, type),
+              "1".repeat(6),
+              TensorSpec.of(DType.U8, 1, 1, 1, 3),
+              new double[3],
+              TensorSpec.of(DType.F32, 1, 4),
+              new double[] {1, 1, 1, 1},
+              TensorSpec.of(DType.F64, 1),
+              new double[] {step}));
+    }
+    if (type == DType.F32) {
+      for (double step : new double[] {-1, 0.5, 4e9, Double.NaN}) {
+        checks.add(
+            check(
+                "diffusion_times",
+                new DiffusionTimes(3, 0, 2),
+                "1".repeat(12),
+                TensorSpec.of(DType.F32, 1, 6),
+                new double[6],
+                TensorSpec.of(DType.F64, 1),
+                new double[] {step}));
+      }
+    }
+    TensorSpec state = TensorSpec.of(DType.F64, 1, 1, 1, 2);
+    for (double step : new double[] {-1, 1, 2}) {
+      // the row that there is would leave the image as it is
+      checks.add(
+          check(
+              "denoise_step" + suffix,
+              new DenoiseStep(false, 1),
+              "11" + "0",
+              state,
+              new double[] {1, 2},
+              state,
+              new double[2],
+              spec(type, 1, 1, 1, 2),
+              new double[2],
+              TensorSpec.of(DType.F64, 1, 8),
+              new double[] {0, 0, 1, 0, 0, 0, 1, 0},
+              TensorSpec.of(DType.I32, 4),
+              new double[] {0, 0, 0, step}));
+    }
+    // the first row looks at no prediction: there is none yet
+    double nan = Double.NaN;
+    checks.add(
+        check(
+            false,
+            "denoise_step" + suffix,
+            new DenoiseStep(false, 1),
+            "00" + "0",
+            state,
+            new double[2],
+            state,
+            new double[2],
+            spec(type, 1, 1, 1, 2),
+            new double[] {nan, nan},
+            TensorSpec.of(DType.F64, 1, 8),
+            new double[] {0, 0, 0, 0, 0, 1, 1, 9},
+            TensorSpec.of(DType.I32, 4),
+            new double[4]));
   }
 
   private static void mixture(DType type, int colours, List<KernelCheck> checks) {
@@ -150,6 +220,14 @@ final class NanChecks {
    * @param inputs specs and values in turn
    */
   private static KernelCheck check(String kernel, Op op, String nans, Object... inputs) {
+    boolean refused =
+        Arrays.stream(inputs)
+            .anyMatch(input -> input instanceof TensorSpec spec && refusable(spec.dtype()));
+    return check(refused, kernel, op, nans, inputs);
+  }
+
+  private static KernelCheck check(
+      boolean refused, String kernel, Op op, String nans, Object... inputs) {
     List<TensorSpec> specs = new ArrayList<>();
     List<double[]> values = new ArrayList<>();
     for (int i = 0; i < inputs.length; i += 2) {
@@ -171,7 +249,7 @@ final class NanChecks {
             }
             op.check(specs).forEach(spec -> out.add(scope.tensor(spec)));
             try (CudaLaunch launch = (CudaLaunch) device.prepare(op, in, out)) {
-              if (specs.stream().anyMatch(spec -> refusable(spec.dtype()))) {
+              if (refused) {
                 assertThrows(IllegalArgumentException.class, launch::run, name);
               } else {
                 launch.run();

@@ -1,0 +1,144 @@
+package dev.gatun.engine.cuda;
+
+import static dev.gatun.engine.cuda.Work.element;
+
+import dev.gatun.engine.Philox;
+import dev.gatun.engine.Tensor;
+import dev.gatun.engine.op.DenoiseStep;
+import dev.gatun.engine.op.Diffuse;
+import dev.gatun.engine.op.DiffusionTimes;
+import dev.gatun.engine.op.FoldUpsampling;
+import dev.gatun.engine.op.FoldUpsamplingBackward;
+import dev.gatun.engine.op.SinusoidalEmbedding;
+import dev.gatun.engine.op.SquaredError;
+import dev.gatun.engine.op.SquaredErrorBackward;
+import dev.gatun.kernels.DiffusionKernels;
+import java.util.List;
+
+/** What diffusion models need beside their network. */
+final class CudaDiffusion {
+  private CudaDiffusion() {}
+
+  /** Elements of an image. */
+  private static int each(Tensor images) {
+    return images.elements() / images.shape().dim(0);
+  }
+
+  static void times(Work w, DiffusionTimes op, List<Tensor> in, List<Tensor> out) {
+    w.add(
+        DiffusionKernels.times(
+            in.get(0).address(),
+            in.get(1).address(),
+            out.get(0).address(),
+            out.get(1).address(),
+            out.get(2).address(),
+            w.refusal(),
+            op.images(),
+            in.getFirst().shape().dim(0),
+            op.seed(),
+            op.first(),
+            Philox.Stream.TIMES.ordinal()));
+  }
+
+  static void diffuse(Work w, Diffuse op, List<Tensor> in, List<Tensor> out) {
+    Tensor images = in.getFirst();
+    w.add(
+        DiffusionKernels.diffuse(
+            element(op.type()),
+            images.address(),
+            in.get(1).address(),
+            in.get(2).address(),
+            out.get(0).address(),
+            out.get(1).address(),
+            w.refusal(),
+            images.elements(),
+            each(images),
+            op.seed(),
+            op.first(),
+            Philox.Stream.NOISE.ordinal()));
+  }
+
+  static void squaredError(Work w, SquaredError op, List<Tensor> in, List<Tensor> out) {
+    Tensor p = in.getFirst();
+    int images = p.shape().dim(0);
+    long errors = out.get(1).address();
+    w.add(
+        DiffusionKernels.squaredError(
+            element(p), p.address(), in.get(1).address(), errors, images, each(p)));
+    w.add(
+        DiffusionKernels.squaredErrorFinish(
+            errors, in.get(2).address(), out.getFirst().address(), images));
+  }
+
+  static void squaredErrorBackward(
+      Work w, SquaredErrorBackward op, List<Tensor> in, List<Tensor> out) {
+    Tensor p = in.getFirst();
+    w.add(
+        DiffusionKernels.squaredErrorBackward(
+            element(p),
+            p.address(),
+            in.get(1).address(),
+            in.get(2).address(),
+            in.get(3).address(),
+            out.getFirst().address(),
+            p.elements(),
+            each(p)));
+  }
+
+  static void sinusoidalEmbedding(
+      Work w, SinusoidalEmbedding op, List<Tensor> in, List<Tensor> out) {
+    w.add(
+        DiffusionKernels.sinusoidalEmbedding(
+            element(op.type()),
+            in.getFirst().address(),
+            out.getFirst().address(),
+            in.getFirst().elements(),
+            op.channels(),
+            op.decay(),
+            op.cosineFirst()));
+  }
+
+  static void denoiseStep(Work w, DenoiseStep op, List<Tensor> in, List<Tensor> out) {
+    Tensor x = in.getFirst();
+    DiffusionKernels.Denoising at =
+        new DiffusionKernels.Denoising(
+            x.address(),
+            in.get(1).address(),
+            in.get(2).address(),
+            in.get(3).address(),
+            in.get(4).address(),
+            out.get(0).address(),
+            out.get(1).address(),
+            w.own(Integer.BYTES).address(),
+            w.refusal());
+    w.add(
+        DiffusionKernels.denoiseStep(
+            element(in.get(2)),
+            at,
+            x.elements(),
+            each(x),
+            in.get(3).shape().dim(0),
+            op.guidance(),
+            op.guided(),
+            op.clip(),
+            Philox.Stream.NOISE.ordinal()));
+  }
+
+  static void foldUpsampling(Work w, FoldUpsampling op, List<Tensor> in, List<Tensor> out) {
+    Tensor weights = in.getFirst();
+    w.add(
+        DiffusionKernels.foldUpsampling(
+            weights.address(),
+            out.getFirst().address(),
+            weights.shape().dim(1),
+            weights.shape().dim(2)));
+  }
+
+  static void foldUpsamplingBackward(
+      Work w, FoldUpsamplingBackward op, List<Tensor> in, List<Tensor> out) {
+    Tensor dw = out.getFirst();
+    w.add(
+        DiffusionKernels.foldUpsamplingBackward(
+            in.getFirst().address(), dw.address(), dw.shape().dim(1), dw.shape().dim(2)));
+  }
+}

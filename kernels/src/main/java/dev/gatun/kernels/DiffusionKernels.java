@@ -1,0 +1,236 @@
+package dev.gatun.kernels;
+
+/**
+ * What diffusion models need beside their network: {@code diffusion.cu}, {@code
+ * fold_upsampling.cu}.
+ */
+public final class DiffusionKernels {
+  private static final String MODULE = "diffusion";
+  private static final String FOLD = "fold_upsampling";
+  private static final int THREADS = 256;
+  private static final int SMALL_TAPS = 16;
+  private static final int LARGE_TAPS = 9;
+
+  private DiffusionKernels() {}
+
+  private static LaunchShape threads(long count) {
+    return LaunchShape.linear(Math.toIntExact(Math.ceilDiv(count, THREADS)), THREADS);
+  }
+
+  /**
+   * coefficients [N,4], times [N], weights [N] f32, written: rows of table [T,6] f32; step [1] f64.
+   *
+   * @param first number of the first image
+   */
+  public static KernelCall times(
+      long table,
+      long step,
+      long coefficients,
+      long times,
+      long weights,
+      long refusal,
+      int images,
+      int rows,
+      long seed,
+      int first,
+      int stream) {
+    return new KernelCall(
+        MODULE,
+        "diffusion_times",
+        threads(images),
+        new Arguments()
+            .pointer(table)
+            .pointer(step)
+            .pointer(coefficients)
+            .pointer(times)
+            .pointer(weights)
+            .pointer(refusal)
+            .int32(images)
+            .int32(rows)
+            .int64(seed)
+            .int32(first)
+            .int32(stream)
+            .toList());
+  }
+
+  /**
+   * x [N,E], target [N,E] f32, written; images [N,E] u8; coefficients [N,4] f32; step [1] f64.
+   *
+   * @param each elements of an image
+   * @param first number of the first image
+   */
+  public static KernelCall diffuse(
+      Element type,
+      long images,
+      long coefficients,
+      long step,
+      long x,
+      long target,
+      long refusal,
+      long elements,
+      int each,
+      long seed,
+      int first,
+      int stream) {
+    return new KernelCall(
+        MODULE,
+        "diffuse_" + type.suffix(),
+        threads(Math.ceilDiv(elements, type.chunk())),
+        new Arguments()
+            .pointer(images)
+            .pointer(coefficients)
+            .pointer(step)
+            .pointer(x)
+            .pointer(target)
+            .pointer(refusal)
+            .int64(elements)
+            .int32(each)
+            .int64(seed)
+            .int32(first)
+            .int32(stream)
+            .toList());
+  }
+
+  /** errors [N] f32, written: the mean squares of prediction [N,E] less target [N,E] f32. */
+  public static KernelCall squaredError(
+      Element type, long prediction, long target, long errors, int images, int each) {
+    return new KernelCall(
+        MODULE,
+        "squared_error_" + type.suffix(),
+        LaunchShape.linear(images, THREADS),
+        new Arguments().pointer(prediction).pointer(target).pointer(errors).int32(each).toList());
+  }
+
+  /** mean [1] f32, written: of weights [N] times errors [N]. */
+  public static KernelCall squaredErrorFinish(long errors, long weights, long mean, int images) {
+    return new KernelCall(
+        MODULE,
+        "squared_error_finish",
+        LaunchShape.linear(1, THREADS),
+        new Arguments().pointer(errors).pointer(weights).pointer(mean).int32(images).toList());
+  }
+
+  /** d [N,E], written; weights [N] f32, dmean [1] f32. */
+  public static KernelCall squaredErrorBackward(
+      Element type,
+      long prediction,
+      long target,
+      long weights,
+      long dmean,
+      long d,
+      long elements,
+      int each) {
+    return new KernelCall(
+        MODULE,
+        "squared_error_backward_" + type.suffix(),
+        threads(Math.ceilDiv(elements, type.chunk())),
+        new Arguments()
+            .pointer(prediction)
+            .pointer(target)
+            .pointer(weights)
+            .pointer(dmean)
+            .pointer(d)
+            .int64(elements)
+            .int32(each)
+            .toList());
+  }
+
+  /**
+   * y [N,channels], written; times [N] f32.
+   *
+   * @param decay of the logarithm of the frequencies
+   */
+  public static KernelCall sinusoidalEmbedding(
+      Element type,
+      long times,
+      long y,
+      int count,
+      int channels,
+      double decay,
+      boolean cosineFirst) {
+    return new KernelCall(
+        MODULE,
+        "sinusoidal_embedding_" + type.suffix(),
+        threads((long) count * channels / 2),
+        new Arguments()
+            .pointer(times)
+            .pointer(y)
+            .int32(count)
+            .int32(channels / 2)
+            .float64(decay)
+            .int32(cosineFirst ? 1 : 0)
+            .toList());
+  }
+
+  /** What a step of a sampler works on; device addresses. */
+  public record Denoising(
+      long x,
+      long previous,
+      long prediction,
+      long table,
+      long state,
+      long input,
+      long times,
+      long blocks,
+      long refusal) {}
+
+  /**
+   * A step of a sampler.
+   *
+   * @param elements of x
+   * @param each elements of an image
+   * @param rows of the table
+   */
+  public static KernelCall denoiseStep(
+      Element type,
+      Denoising at,
+      long elements,
+      int each,
+      int rows,
+      double guidance,
+      boolean guided,
+      boolean clip,
+      int stream) {
+    return new KernelCall(
+        MODULE,
+        "denoise_step_" + type.suffix(),
+        threads(elements),
+        new Arguments()
+            .pointer(at.x)
+            .pointer(at.previous)
+            .pointer(at.prediction)
+            .pointer(at.table)
+            .pointer(at.state)
+            .pointer(at.input)
+            .pointer(at.times)
+            .pointer(at.blocks)
+            .pointer(at.refusal)
+            .int64(elements)
+            .int32(each)
+            .int32(rows)
+            .float64(guidance)
+            .int32(guided ? 1 : 0)
+            .int32(clip ? 1 : 0)
+            .int32(stream)
+            .toList());
+  }
+
+  /** w [9,C,K] to y [16,K,C], f32. */
+  public static KernelCall foldUpsampling(long w, long y, int channels, int filters) {
+    return fold("fold_upsampling_f32", SMALL_TAPS, w, y, channels, filters);
+  }
+
+  /** dy [16,K,C] to dw [9,C,K], f32. */
+  public static KernelCall foldUpsamplingBackward(long dy, long dw, int channels, int filters) {
+    return fold("fold_upsampling_backward_f32", LARGE_TAPS, dy, dw, channels, filters);
+  }
+
+  private static KernelCall fold(
+      String kernel, int taps, long from, long to, int channels, int filters) {
+    return new KernelCall(
+        FOLD,
+        kernel,
+        threads((long) taps * channels * filters),
+        new Arguments().pointer(from).pointer(to).int32(channels).int32(filters).toList());
+  }
+}
