@@ -1,6 +1,7 @@
 /* arithmetic.cu - sums, constants, what a network reads of an image, whole images moved.
  * add: y = a + b. fill: y = value. normalize_pixels: y = x / (levels-1) * 2 - 1 and a channel of ones.
  * add_bias: y = x + table[label of the image]. shift: y[n,i,j] = x[n,i-rows,j-columns], else 0.
+ * copy_channels: some channels of x to some of y.
  * Each in f32 and bf16; computed in f32. A thread takes 16 bytes. Memory bound: every tensor is read or
  * written once. Arch sm_80+; emulator yes.
  */
@@ -79,6 +80,17 @@ __device__ __forceinline__ void shift(const T* x, T* y, int H, int W, int C, int
   });
 }
 
+/* D channels of each row, from rows of X to rows of Y channels; x and y begin at the first of them. */
+template <class T>
+__device__ __forceinline__ void copy_channels(const T* x, T* y, int rows, int D, int X, int Y) {
+  const Window w = {nullptr, nullptr, rows, 0, 0, 1, -1};
+  for_chunks<Chunk<T>::N>(w, D, [&](long long row, int c, int n) {
+    Chunk<T> v;
+    v.load(x + row * X + c, n);
+    v.store(y + row * Y + c, n);
+  });
+}
+
 #define EACH(T, suffix)                                                                              \
   extern "C" __global__ void __launch_bounds__(THREADS)                                              \
       add_##suffix(const T* RESTRICT a, const T* RESTRICT b, T* RESTRICT y, int D, Window w) {       \
@@ -106,7 +118,12 @@ __device__ __forceinline__ void shift(const T* x, T* y, int H, int W, int C, int
                      Window w) {                                                                     \
     shift(x, y, H, W, C, rows, columns, w);                                                          \
   }                                                                                                  \
-  KERNEL(shift_##suffix, THREADS)
+  KERNEL(shift_##suffix, THREADS)                                                                    \
+  extern "C" __global__ void __launch_bounds__(THREADS)                                              \
+      copy_channels_##suffix(const T* RESTRICT x, T* RESTRICT y, int rows, int D, int X, int Y) {    \
+    copy_channels(x, y, rows, D, X, Y);                                                              \
+  }                                                                                                  \
+  KERNEL(copy_channels_##suffix, THREADS)
 
 EACH(float, f32)
 EACH(bf16, bf16)

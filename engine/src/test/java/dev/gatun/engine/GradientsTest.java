@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.engine.op.Add;
 import dev.gatun.engine.op.AddBias;
+import dev.gatun.engine.op.Concat;
 import dev.gatun.engine.op.ConcatElu;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Conv2dBackwardData;
@@ -22,6 +23,7 @@ import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.Shift;
 import dev.gatun.engine.op.Silu;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
+import dev.gatun.engine.op.Split;
 import dev.gatun.engine.op.SquaredError;
 import dev.gatun.engine.op.Taps;
 import dev.gatun.engine.op.WeightNorm;
@@ -362,6 +364,23 @@ class GradientsTest {
                     b.leaf(6),
                     b.leaf(6),
                     b.leaf(2, 12))),
+        test(
+            "concat and split",
+            b -> {
+              Value both = b.graph.apply(new Concat(), b.leaf(2, 3, 2), b.leaf(2, 3, 4));
+              List<Value> parts = b.graph.apply(new Split(3), List.of(both));
+              return b.graph.apply(
+                  new Add(), parts.get(0), b.graph.apply(new Silu(), parts.get(1)));
+            }),
+        test(
+            "group norm, modulated by what a convolution gives",
+            b ->
+                b.graph.apply(
+                    new GroupNorm(2, 1e-3f),
+                    b.leaf(2, 3, 2, 4),
+                    b.leaf(4),
+                    b.leaf(4),
+                    b.graph.apply(new Conv2d(Taps.point()), b.leaf(2, 1, 1, 3), b.leaf(1, 3, 8)))),
         test("silu", b -> b.graph.apply(new Silu(), b.leaf(2, 3, 5))),
         test("fold up-sampling", b -> b.graph.apply(new FoldUpsampling(), b.leaf(9, 2, 3))),
         test(

@@ -245,6 +245,23 @@ public final class ElementwiseKernels {
             .float32(scale));
   }
 
+  /**
+   * D channels of each row; x, y begin at the first of them.
+   *
+   * @param from channels of a row of x
+   * @param to channels of a row of y
+   */
+  public static KernelCall copyChannels(
+      Element type, long x, long y, int rows, int channels, int from, int to) {
+    return rows(
+        ARITHMETIC,
+        "copy_channels",
+        type,
+        Window.whole(rows, 1, 1),
+        channels,
+        new Arguments().pointer(x).pointer(y).int32(rows).int32(channels).int32(from).int32(to));
+  }
+
   private static KernelCall rows(
       String module, String op, Element type, Window window, int channels, Arguments arguments) {
     long chunks = (long) window.rows() * Math.ceilDiv(channels, type.chunk());

@@ -11,6 +11,7 @@ import dev.gatun.engine.op.Adam;
 import dev.gatun.engine.op.Add;
 import dev.gatun.engine.op.AddBias;
 import dev.gatun.engine.op.AddBiasBackward;
+import dev.gatun.engine.op.Concat;
 import dev.gatun.engine.op.ConcatElu;
 import dev.gatun.engine.op.ConcatEluBackward;
 import dev.gatun.engine.op.Conv2d;
@@ -42,6 +43,7 @@ import dev.gatun.engine.op.SiluBackward;
 import dev.gatun.engine.op.SinusoidalEmbedding;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
 import dev.gatun.engine.op.SoftmaxCrossEntropyBackward;
+import dev.gatun.engine.op.Split;
 import dev.gatun.engine.op.SquaredError;
 import dev.gatun.engine.op.SquaredErrorBackward;
 import dev.gatun.engine.op.SquaredNorm;
@@ -551,6 +553,16 @@ public final class ContractSuite {
       TensorSpec x = TensorSpec.of(type, n);
       add(new Silu(), List.of(x), 24, type, wide);
       add(new SiluBackward(), List.of(x, x), 24, type, wide, STANDARD);
+    }
+    int[][] halves = {{1, 1, 1}, {7, 3, 5}, {12, 16, 24}, {33, 64, 8}, {5, 7, 130}};
+    for (int[] s : halves) {
+      TensorSpec a = TensorSpec.of(type, s[0], s[1]);
+      TensorSpec b = TensorSpec.of(type, s[0], s[2]);
+      TensorSpec both = TensorSpec.of(type, s[0], s[1] + s[2]);
+      add(new Concat(), List.of(a, b), 1, type, STANDARD, STANDARD);
+      add(new Split(s[1]), List.of(both), 1, type, STANDARD);
+      unaligned(new Concat(), List.of(a, b), 1, type, STANDARD, STANDARD);
+      unaligned(new Split(s[1]), List.of(both), 1, type, STANDARD);
     }
     Draw pixels = new Draw.Whole(0, 256);
     Draw images = new Draw.Whole(0, 1 << 20);

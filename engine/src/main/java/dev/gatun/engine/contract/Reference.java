@@ -8,6 +8,7 @@ import dev.gatun.engine.op.Adam;
 import dev.gatun.engine.op.Add;
 import dev.gatun.engine.op.AddBias;
 import dev.gatun.engine.op.AddBiasBackward;
+import dev.gatun.engine.op.Concat;
 import dev.gatun.engine.op.ConcatElu;
 import dev.gatun.engine.op.ConcatEluBackward;
 import dev.gatun.engine.op.Conv2d;
@@ -39,6 +40,7 @@ import dev.gatun.engine.op.SiluBackward;
 import dev.gatun.engine.op.SinusoidalEmbedding;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
 import dev.gatun.engine.op.SoftmaxCrossEntropyBackward;
+import dev.gatun.engine.op.Split;
 import dev.gatun.engine.op.SquaredError;
 import dev.gatun.engine.op.SquaredErrorBackward;
 import dev.gatun.engine.op.SquaredNorm;
@@ -132,6 +134,8 @@ public final class Reference {
     register(SquaredErrorBackward.class, Reference::squaredErrorBackward);
     register(SinusoidalEmbedding.class, Reference::sinusoidalEmbedding);
     register(DenoiseStep.class, Reference::denoiseStep);
+    register(Concat.class, Reference::concat);
+    register(Split.class, Reference::split);
     register(Shift.class, Reference::shift);
     register(SquaredNorm.class, Reference::squaredNorm);
     register(Adam.class, Reference::adam);
@@ -1128,6 +1132,27 @@ public final class Reference {
       }
     }
     return List.of(input, times, x, previous, next);
+  }
+
+  private static List<Result> concat(Concat op, List<TensorSpec> specs, List<double[]> in) {
+    int a = specs.get(0).shape().dim(-1);
+    int b = specs.get(1).shape().dim(-1);
+    return map(
+        in.get(0).length + in.get(1).length,
+        i -> {
+          int row = i / (a + b);
+          int c = i % (a + b);
+          return c < a ? in.get(0)[row * a + c] : in.get(1)[row * b + c - a];
+        });
+  }
+
+  private static List<Result> split(Split op, List<TensorSpec> specs, List<double[]> in) {
+    int a = op.first();
+    int b = specs.get(0).shape().dim(-1) - a;
+    int rows = in.get(0).length / (a + b);
+    return List.of(
+        map(rows * a, i -> in.get(0)[i / a * (a + b) + i % a]).getFirst(),
+        map(rows * b, i -> in.get(0)[i / b * (a + b) + a + i % b]).getFirst());
   }
 
   private static List<Result> shift(Shift op, List<TensorSpec> specs, List<double[]> in) {

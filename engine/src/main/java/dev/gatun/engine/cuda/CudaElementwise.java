@@ -8,6 +8,7 @@ import dev.gatun.engine.Shape;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.op.Add;
 import dev.gatun.engine.op.AddBias;
+import dev.gatun.engine.op.Concat;
 import dev.gatun.engine.op.ConcatElu;
 import dev.gatun.engine.op.ConcatEluBackward;
 import dev.gatun.engine.op.Dropout;
@@ -22,6 +23,7 @@ import dev.gatun.engine.op.ReluBackward;
 import dev.gatun.engine.op.Shift;
 import dev.gatun.engine.op.Silu;
 import dev.gatun.engine.op.SiluBackward;
+import dev.gatun.engine.op.Split;
 import dev.gatun.kernels.ElementwiseKernels;
 import dev.gatun.kernels.KernelCall;
 import dev.gatun.kernels.Window;
@@ -97,6 +99,32 @@ final class CudaElementwise {
 
   static void relu(Work w, Relu op, List<Tensor> in, List<Tensor> out) {
     whole(w, op, in, out, in.getFirst().elements(), Window.flat());
+  }
+
+  static void concat(Work w, Concat op, List<Tensor> in, List<Tensor> out) {
+    Tensor both = out.getFirst();
+    int channels = both.shape().dim(-1);
+    long at = both.address();
+    for (Tensor part : in) {
+      int own = part.shape().dim(-1);
+      w.add(
+          ElementwiseKernels.copyChannels(
+              element(part), part.address(), at, part.shape().rows(), own, own, channels));
+      at += (long) own * part.dtype().bytes();
+    }
+  }
+
+  static void split(Work w, Split op, List<Tensor> in, List<Tensor> out) {
+    Tensor both = in.getFirst();
+    int channels = both.shape().dim(-1);
+    long at = both.address();
+    for (Tensor part : out) {
+      int own = part.shape().dim(-1);
+      w.add(
+          ElementwiseKernels.copyChannels(
+              element(part), at, part.address(), part.shape().rows(), own, channels, own));
+      at += (long) own * part.dtype().bytes();
+    }
   }
 
   static void silu(Work w, Silu op, List<Tensor> in, List<Tensor> out) {

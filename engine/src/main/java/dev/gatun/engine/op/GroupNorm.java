@@ -15,9 +15,9 @@ import java.util.List;
  * <p>y = f(u * (1 + scale) + shift), u = (x - mean) * rstd * gamma + beta, rstd = 1 / sqrt(variance
  * + epsilon); f(v) = v * sigmoid(v) where {@code silu}, else v.
  *
- * <p>Inputs: x [N,H,W,C] f32 or bf16; gamma, beta [C] f32; optionally a modulation [N,2C] like x:
- * each image's scale, then its shift, 0 without it. C a multiple of {@code groups}. Outputs: y like
- * x; mean, rstd [N,groups] f32, which the gradient reads.
+ * <p>Inputs: x [N,H,W,C] f32 or bf16; gamma, beta [C] f32; optionally a modulation [N,2C] or
+ * [N,1,1,2C] in x's dtype: each image's scale, then its shift, 0 without it. C a multiple of {@code
+ * groups}. Outputs: y like x; mean, rstd [N,groups] f32, which the gradient reads.
  *
  * @see "Wu and He 2018, Group Normalization, section 3"
  * @see "Dhariwal and Nichol 2021, Diffusion Models Beat GANs, section 3: adaptive group
@@ -49,15 +49,22 @@ public record GroupNorm(int groups, float epsilon, boolean silu) implements Op {
     TensorSpec affine = TensorSpec.of(DType.F32, channels);
     require(
         in.get(1).equals(affine) && in.get(2).equals(affine), in, "gamma, beta must be [C] f32");
-    TensorSpec modulation = modulation(x);
-    require(
-        in.size() == 3 || in.get(3).equals(modulation), in, "the modulation must be " + modulation);
+    if (in.size() > 3) {
+      requireModulation(this, in, in.get(3));
+    }
     TensorSpec statistics = TensorSpec.of(DType.F32, x.shape().dim(0), groups);
     return List.of(x, statistics, statistics);
   }
 
-  static TensorSpec modulation(TensorSpec x) {
-    return TensorSpec.of(x.dtype(), x.shape().dim(0), 2 * x.shape().dim(3));
+  static void requireModulation(Op op, List<TensorSpec> in, TensorSpec modulation) {
+    TensorSpec x = in.getFirst();
+    int n = x.shape().dim(0);
+    int twice = 2 * x.shape().dim(3);
+    op.require(
+        modulation.equals(TensorSpec.of(x.dtype(), n, twice))
+            || modulation.equals(TensorSpec.of(x.dtype(), n, 1, 1, twice)),
+        in,
+        "the modulation must be [N,2C] in x's dtype");
   }
 
   @Override

@@ -10,8 +10,8 @@ import java.util.List;
  * The gradients of {@link GroupNorm}.
  *
  * <p>Inputs: x [N,H,W,C]; gamma, beta [C] f32; mean, rstd [N,groups] f32; dy like x; the modulation
- * [N,2C] like x where the forward op has one. Outputs: dx like x; dgamma, dbeta [C] f32; the
- * modulation's gradient, like it.
+ * as the forward op has it. Outputs: dx like x; dgamma, dbeta [C] f32; the modulation's gradient,
+ * like it.
  */
 public record GroupNormBackward(GroupNorm forward) implements Op {
   @Override
@@ -32,9 +32,8 @@ public record GroupNormBackward(GroupNorm forward) implements Op {
     TensorSpec affine = TensorSpec.of(DType.F32, x.shape().dim(3));
     List<TensorSpec> all = new ArrayList<>(List.of(x, affine, affine));
     if (in.size() > 6) {
-      TensorSpec modulation = GroupNorm.modulation(x);
-      require(in.get(6).equals(modulation), in, "the modulation must be " + modulation);
-      all.add(modulation);
+      GroupNorm.requireModulation(this, in, in.get(6));
+      all.add(in.get(6));
     }
     return all;
   }
