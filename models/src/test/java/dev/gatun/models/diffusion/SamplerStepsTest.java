@@ -1,0 +1,295 @@
+package dev.gatun.models.diffusion;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.gatun.engine.DType;
+import dev.gatun.engine.Device;
+import dev.gatun.engine.Owned;
+import dev.gatun.engine.Tensor;
+import dev.gatun.engine.WithDevice;
+import dev.gatun.engine.op.DenoiseStep;
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.Function;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/**
+ * Samplers with a network that is never wrong: of points from two normal distributions the denoised
+ * one is known, so the only error is the sampler's.
+ */
+class SamplerStepsTest {
+  private static final double[] MEANS = {-0.6, 0.5};
+  private static final double[] DEVIATIONS = {0.1, 0.2};
+  private static final double[] WEIGHTS = {0.3, 0.7};
+
+  private static Device device;
+
+  @BeforeAll
+  static void open() {
+    device = WithDevice.open();
+  }
+
+  @AfterAll
+  static void close() {
+    device.close();
+  }
+
+  /** The mean of p, given x = alpha p + sigma e. */
+  private static double denoised(double x, double alpha, double sigma) {
+    double all = 0;
+    double mean = 0;
+    for (int i = 0; i < MEANS.length; i++) {
+      double own = DEVIATIONS[i] * DEVIATIONS[i];
+      double variance = alpha * alpha * own + sigma * sigma;
+      double off = x - alpha * MEANS[i];
+      double density = WEIGHTS[i] * Math.exp(-off * off / variance / 2) / Math.sqrt(variance);
+      all += density;
+      mean += density * (MEANS[i] + alpha * own / variance * off);
+    }
+    return mean / all;
+  }
+
+  /** What a network would be told and say. */
+  private interface Network {
+    double say(double input, double time);
+  }
+
+  /** Draws points; all arithmetic but the network's is the device's. */
+  private static double[] draw(SamplerSteps sampler, Network network, int points, int seed) {
+    int rows = sampler.evaluations() + 1;
+    try (Owned owned = new Owned()) {
+      Tensor x = owned.add(Tensor.allocate(device, DType.F64, points, 1, 1, 1));
+      Tensor previous = owned.add(Tensor.allocate(device, DType.F64, points, 1, 1, 1));
+      Tensor said = owned.add(Tensor.allocate(device, DType.F32, points, 1, 1, 1));
+      Tensor table = owned.add(Tensor.allocate(device, DType.F64, rows, DenoiseStep.COLUMNS));
+      Tensor state = owned.add(Tensor.allocate(device, DType.I32, 4));
+      Tensor shown = owned.add(Tensor.allocate(device, DType.F32, points, 1, 1, 1));
+      Tensor times = owned.add(Tensor.allocate(device, DType.F32, points));
+      table.writeDoubles(sampler.table());
+      state.writeDoubles(new double[] {seed, 0, 0, 0});
+      List<Tensor> in = List.of(x, previous, said, table, state);
+      DenoiseStep step = new DenoiseStep(false, 1);
+      device.run(step, in, List.of(shown, times));
+      for (int i = 1; i < rows; i++) {
+        double[] inputs = shown.toDoubles();
+        double time = times.toDoubles()[0];
+        double[] answers = new double[points];
+        for (int k = 0; k < points; k++) {
+          answers[k] = network.say(inputs[k], time);
+        }
+        said.writeDoubles(answers);
+        device.run(step, in, List.of(shown, times));
+      }
+      return x.toDoubles();
+    }
+  }
+
+  private static Network discrete(NoiseSchedule schedule, Prediction prediction) {
+    return (x, time) -> {
+      double alpha = schedule.alpha((int) time);
+      double sigma = schedule.sigma((int) time);
+      double p = denoised(x, alpha, sigma);
+      double e = (x - alpha * p) / sigma;
+      return prediction.ofImage(alpha, sigma) * p + prediction.ofNoise(alpha, sigma) * e;
+    };
+  }
+
+  private static Network edm(Preconditioning edm) {
+    return (input, time) -> {
+      double sigma = Math.exp(4 * time);
+      double x = input / edm.ofInput(sigma);
+      return (denoised(x, 1, sigma) - edm.skip(sigma) * x) / edm.output(sigma);
+    };
+  }
+
+  private static double mean(double[] x) {
+    double sum = 0;
+    for (double v : x) {
+      sum += v / x.length;
+    }
+    return sum;
+  }
+
+  private static double deviation(double[] x) {
+    double mean = mean(x);
+    double sum = 0;
+    for (double v : x) {
+      sum += (v - mean) * (v - mean) / x.length;
+    }
+    return Math.sqrt(sum);
+  }
+
+  /** The largest difference of the shares below a value. */
+  private static double distance(double[] x) {
+    double[] sorted = x.clone();
+    Arrays.sort(sorted);
+    double worst = 0;
+    for (int i = 0; i < sorted.length; i++) {
+      double share = 0;
+      for (int k = 0; k < MEANS.length; k++) {
+        share += WEIGHTS[k] * normalShare((sorted[i] - MEANS[k]) / DEVIATIONS[k]);
+      }
+      worst = Math.max(worst, Math.abs(share - (i + 0.5) / sorted.length));
+    }
+    return worst;
+  }
+
+  /** The share of a normal distribution below z: Abramowitz and Stegun 7.1.26. */
+  private static double normalShare(double z) {
+    double u = Math.abs(z) / Math.sqrt(2);
+    double t = 1 / (1 + 0.3275911 * u);
+    double erf =
+        1
+            - t
+                * (0.254829592
+                    + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
+                * Math.exp(-u * u);
+    return z < 0 ? (1 - erf) / 2 : (1 + erf) / 2;
+  }
+
+  @Test
+  void eachSamplerDrawsTheDistribution() {
+    NoiseSchedule schedule = NoiseSchedule.cosine(1000);
+    Network noise = discrete(schedule, Prediction.NOISE);
+    int points = 4000;
+    // 1.63 / sqrt(n) is exceeded by one sample of n in a hundred
+    double most = 1.63 / Math.sqrt(points);
+    for (Function<Prediction, SamplerSteps> sampler :
+        List.<Function<Prediction, SamplerSteps>>of(
+            p -> SamplerSteps.ddpm(schedule, p, 500),
+            p -> SamplerSteps.ddim(schedule, p, 500, 1),
+            p -> SamplerSteps.ddim(schedule, p, 500, 0.5),
+            p -> SamplerSteps.ddim(schedule, p, 200, 0),
+            p -> SamplerSteps.dpmSolver(schedule, p, 40))) {
+      double[] drawn = draw(sampler.apply(Prediction.NOISE), noise, points, 3);
+      assertTrue(distance(drawn) < most, distance(drawn) + " of at most " + most);
+    }
+    double[] drawn =
+        draw(SamplerSteps.heun(Preconditioning.EDM, 40), edm(Preconditioning.EDM), points, 3);
+    assertTrue(distance(drawn) < most, distance(drawn) + " of at most " + most);
+  }
+
+  @Test
+  void whatIsPredictedMakesNoDifference() {
+    NoiseSchedule schedule = NoiseSchedule.linear(1000);
+    double[] expected = null;
+    for (Prediction p : Prediction.values()) {
+      double[] drawn = draw(SamplerSteps.ddim(schedule, p, 50, 0), discrete(schedule, p), 100, 5);
+      expected = expected == null ? drawn : expected;
+      // the network speaks in f32, and early on its noise is divided by alpha
+      assertArrayEquals(expected, drawn, 2e-3, p.label());
+    }
+  }
+
+  /** By how much the error falls when the steps are halved in length. */
+  private static double order(Function<Integer, double[]> draw, int steps) {
+    double[] exact = draw.apply(16 * steps);
+    return Math.log(error(draw.apply(steps), exact) / error(draw.apply(2 * steps), exact))
+        / Math.log(2);
+  }
+
+  private static double error(double[] x, double[] exact) {
+    double sum = 0;
+    for (int i = 0; i < x.length; i++) {
+      sum += (x[i] - exact[i]) * (x[i] - exact[i]);
+    }
+    return Math.sqrt(sum / x.length);
+  }
+
+  @Test
+  void theErrorFallsAtTheSamplersOrder() {
+    NoiseSchedule schedule = NoiseSchedule.cosine(4000);
+    Network noise = discrete(schedule, Prediction.IMAGE);
+    double ddim =
+        order(
+            steps -> draw(SamplerSteps.ddim(schedule, Prediction.IMAGE, steps, 0), noise, 300, 7),
+            40);
+    double multistep =
+        order(
+            steps -> draw(SamplerSteps.dpmSolver(schedule, Prediction.IMAGE, steps), noise, 300, 7),
+            20);
+    double heun =
+        order(
+            steps ->
+                draw(
+                    SamplerSteps.heun(Preconditioning.EDM, steps),
+                    edm(Preconditioning.EDM),
+                    300,
+                    7),
+            20);
+    System.out.printf("orders: ddim %.2f, dpm-solver++ %.2f, heun %.2f%n", ddim, multistep, heun);
+    assertTrue(ddim > 0.8 && ddim < 1.4, "ddim " + ddim);
+    assertTrue(multistep > 1.5, "dpm-solver++ " + multistep);
+    assertTrue(heun > 1.6, "heun " + heun);
+  }
+
+  @Test
+  void samplersWithoutNoiseRepeatThemselvesAndTheOthersFollowTheSeed() {
+    NoiseSchedule schedule = NoiseSchedule.cosine(100);
+    Network network = discrete(schedule, Prediction.VELOCITY);
+    SamplerSteps ancestral = SamplerSteps.ddpm(schedule, Prediction.VELOCITY, 20);
+    double[] first = draw(ancestral, network, 50, 1);
+    assertArrayEquals(first, draw(ancestral, network, 50, 1));
+    assertTrue(error(first, draw(ancestral, network, 50, 2)) > 0.1);
+    // the image of a number is the same in any batch
+    assertArrayEquals(Arrays.copyOf(first, 10), draw(ancestral, network, 10, 1));
+    double[] heun =
+        draw(SamplerSteps.heun(Preconditioning.EDM, 10), edm(Preconditioning.EDM), 50, 1);
+    assertArrayEquals(
+        heun, draw(SamplerSteps.heun(Preconditioning.EDM, 10), edm(Preconditioning.EDM), 50, 1));
+  }
+
+  /** The trap: no noise at the last step. */
+  @Test
+  void theLastStepIsTheDenoisedImage() {
+    NoiseSchedule schedule = NoiseSchedule.linear(1000);
+    for (SamplerSteps sampler :
+        List.of(
+            SamplerSteps.ddpm(schedule, Prediction.IMAGE, 50),
+            SamplerSteps.ddim(schedule, Prediction.IMAGE, 50, 1),
+            SamplerSteps.dpmSolver(schedule, Prediction.IMAGE, 50),
+            SamplerSteps.heun(Preconditioning.EDM, 50))) {
+      double[] table = sampler.table();
+      double[] last = Arrays.copyOfRange(table, table.length - DenoiseStep.COLUMNS, table.length);
+      assertEquals(0, last[2], 1e-15, "x itself");
+      assertEquals(1, last[3], 1e-15, "D");
+      assertEquals(0, last[4], 1e-15, "P");
+      assertEquals(0, last[5], "noise");
+    }
+  }
+
+  /** The trap: DDIM's variance with eta 1 is the posterior's, also between steps left out. */
+  @Test
+  void ddimWithNoiseIsAncestralSampling() {
+    for (NoiseSchedule schedule : List.of(NoiseSchedule.linear(1000), NoiseSchedule.cosine(1000))) {
+      for (int steps : new int[] {1000, 50}) {
+        double[] a = SamplerSteps.ddpm(schedule, Prediction.NOISE, steps).table();
+        double[] b = SamplerSteps.ddim(schedule, Prediction.NOISE, steps, 1).table();
+        for (int i = 0; i < a.length; i++) {
+          assertEquals(a[i], b[i], 1e-9 * (1 + Math.abs(a[i])), "number " + i);
+        }
+      }
+    }
+  }
+
+  @Test
+  void badStepsAreRefusedInOneLine() {
+    NoiseSchedule schedule = NoiseSchedule.linear(10);
+    assertEquals(
+        "sampling in 11 steps: 1 to the 10 that the model has",
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> SamplerSteps.ddpm(schedule, Prediction.NOISE, 11))
+            .getMessage());
+    assertThrows(
+        IllegalArgumentException.class,
+        () -> SamplerSteps.ddim(schedule, Prediction.NOISE, 5, 1.5));
+    assertThrows(IllegalArgumentException.class, () -> NoiseSchedule.cosine(0));
+    assertThrows(IllegalArgumentException.class, () -> SamplerSteps.heun(Preconditioning.EDM, 0));
+  }
+}
