@@ -8,6 +8,8 @@ import dev.gatun.engine.op.Adam;
 import dev.gatun.engine.op.Add;
 import dev.gatun.engine.op.AddBias;
 import dev.gatun.engine.op.AddBiasBackward;
+import dev.gatun.engine.op.Attention;
+import dev.gatun.engine.op.AttentionBackward;
 import dev.gatun.engine.op.ConcatElu;
 import dev.gatun.engine.op.ConcatEluBackward;
 import dev.gatun.engine.op.Conv2d;
@@ -75,6 +77,8 @@ final class CpuOps {
     register(LogisticMixtureBackward.class, CpuMixture::backward);
     register(GroupNorm.class, CpuGroupNorm::forward);
     register(GroupNormBackward.class, CpuGroupNorm::backward);
+    register(Attention.class, CpuAttention::forward);
+    register(AttentionBackward.class, CpuAttention::backward);
     register(Shift.class, CpuShift::shift);
     register(SquaredNorm.class, CpuOptimizer::squaredNorm);
     register(Adam.class, CpuOptimizer::adam);

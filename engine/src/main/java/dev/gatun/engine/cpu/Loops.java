@@ -52,6 +52,9 @@ interface Loops {
   /** x = exp(x - shift) * scale, in place. */
   void exp(float[] x, int at, int n, float shift, float scale);
 
+  /** x = exp(x * scale - shift), in place; returns their sum. */
+  double exps(float[] x, int at, int n, float scale, float shift);
+
   // tanh(x) = x P(x^2) / Q(x^2) on [-7.9, 7.9], beyond which tanh is 1 in f32: the coefficients of
   // Eigen's fast tanh, within 5 ulp
   float BOUND = 7.90531110763549805f;
@@ -107,6 +110,7 @@ interface Loops {
         }
         expSum(x, 0, 256, max(x, 0, 256));
         exp(x, 0, 256, 0, 0);
+        exps(x, 0, 256, 0, 0);
         squaredNorm(x, 0, 256);
         tanhAndSigmoid(x, y, 256);
         sigmoid(x, 256);

@@ -106,6 +106,16 @@ final class ScalarLoops implements Loops {
   }
 
   @Override
+  public double exps(float[] x, int at, int n, float scale, float shift) {
+    double sum = 0;
+    for (int i = at; i < at + n; i++) {
+      x[i] = (float) Math.exp(x[i] * scale - shift);
+      sum += x[i];
+    }
+    return sum;
+  }
+
+  @Override
   public void exp(float[] x, int at, int n, float shift, float scale) {
     for (int i = at; i < at + n; i++) {
       x[i] = (float) Math.exp(x[i] - shift) * scale;

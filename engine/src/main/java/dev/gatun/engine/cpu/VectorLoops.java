@@ -299,6 +299,24 @@ final class VectorLoops implements Loops {
   }
 
   @Override
+  public double exps(float[] x, int at, int n, float scale, float shift) {
+    FloatVector sum = FloatVector.zero(F);
+    int i = 0;
+    for (; i <= n - L; i += L) {
+      FloatVector y = exp(FloatVector.fromArray(F, x, at + i).mul(scale).sub(shift));
+      y.intoArray(x, at + i);
+      sum = sum.add(y);
+    }
+    float[] lanes = Blocks.own().lanes;
+    sum.intoArray(lanes, 0);
+    double total = SCALAR.exps(x, at + i, n - i, scale, shift);
+    for (int lane = 0; lane < L; lane++) {
+      total += lanes[lane];
+    }
+    return total;
+  }
+
+  @Override
   public double squaredNorm(float[] x, int at, int n) {
     DoubleVector sum = DoubleVector.zero(D);
     int i = 0;

@@ -7,6 +7,8 @@ import dev.gatun.engine.op.Adam;
 import dev.gatun.engine.op.Add;
 import dev.gatun.engine.op.AddBias;
 import dev.gatun.engine.op.AddBiasBackward;
+import dev.gatun.engine.op.Attention;
+import dev.gatun.engine.op.AttentionBackward;
 import dev.gatun.engine.op.ConcatElu;
 import dev.gatun.engine.op.ConcatEluBackward;
 import dev.gatun.engine.op.Conv2d;
@@ -80,6 +82,8 @@ final class CudaOps {
     register(MaskChannels.class, CudaNorms::maskChannels);
     register(GroupNorm.class, CudaNorms::groupNorm);
     register(GroupNormBackward.class, CudaNorms::groupNormBackward);
+    register(Attention.class, CudaAttention::forward);
+    register(AttentionBackward.class, CudaAttention::backward);
   }
 
   private CudaOps() {}
