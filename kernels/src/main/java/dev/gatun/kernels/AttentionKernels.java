@@ -87,15 +87,7 @@ public final class AttentionKernels {
 
   /** As {@link #forward}; dout, dq like q; delta as {@link #delta} made it; dq is written. */
   public static KernelCall backwardQueries(
-      Element type,
-      long q,
-      long k,
-      long v,
-      long dout,
-      long lse,
-      long delta,
-      long dq,
-      Shape shape) {
+      Element type, long q, long k, long v, long dout, long lse, long delta, long dq, Shape shape) {
     return new KernelCall(
         MODULE,
         name("attention_backward_queries", type, shape),

@@ -16,8 +16,8 @@ import java.util.List;
  * same bits at every run, and every element written.
  *
  * <p>The tolerance of an element is gamma_K times the sum of the absolute values of its terms, plus
- * half an ulp of the output's dtype; gamma_K = K u / (1 - K u), u = 2^-24. Of terms that are rounded
- * to bf16 on the way 2^-8 times their absolute values comes on top.
+ * half an ulp of the output's dtype; gamma_K = K u / (1 - K u), u = 2^-24. Of terms that are
+ * rounded to bf16 on the way 2^-8 times their absolute values comes on top.
  *
  * @see "Higham 2002, Accuracy and Stability of Numerical Algorithms, section 3.1"
  */

@@ -867,7 +867,7 @@ public final class ContractSuite {
     for (Layout layout : new Layout[] {Layout.ODD, Layout.MIXED}) {
       attention(type, new int[] {1, 2, 18, 35, 32}, false, STANDARD, STANDARD, layout);
       attention(type, new int[] {1, 1, 35, 35, 40}, true, STANDARD, STANDARD, layout);
-      attention(type, new int[] {1, 1, 20, 18, 128}, false, STANDARD, STANDARD, layout);
+      attention(type, new int[] {1, 1, 20, 18, 100}, false, STANDARD, STANDARD, layout);
     }
   }
 

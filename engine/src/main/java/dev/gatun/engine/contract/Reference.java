@@ -57,7 +57,8 @@ public final class Reference {
    * @param magnitude for each element the sum of the absolute values of the terms it is made of:
    *     what rounding errors are proportional to
    * @param narrowed for each element the sum of the absolute values of those of its terms that a
-   *     device rounds to bf16 once, on the way to a product in that dtype; null where it rounds none
+   *     device rounds to bf16 once, on the way to a product in that dtype; null where it rounds
+   *     none
    */
   public record Result(double[] value, double[] magnitude, double[] narrowed) {
     Result(double[] value, double[] magnitude) {
@@ -928,12 +929,11 @@ public final class Reference {
   /**
    * A weight is w = exp(s - m), relative to the largest score of its row. What s is off by, u times
    * its terms S, is what w is off by as a part of itself, and so is what the difference s - m is
-   * rounded by; m changes while keys come, down from its own terms R at most. So a weight's relative
-   * error is that of 1 + S + R: exp's own, the score's, and that of the largest. A weight's error is
-   * in the sum of weights, too, that all are divided by.
+   * rounded by; m changes while keys come, down from its own terms R at most. So a weight's
+   * relative error is that of 1 + S + R: exp's own, the score's, and that of the largest. A
+   * weight's error is in the sum of weights, too, that all are divided by.
    */
-  private static List<Result> attention(
-      Attention op, List<TensorSpec> specs, List<double[]> in) {
+  private static List<Result> attention(Attention op, List<TensorSpec> specs, List<double[]> in) {
     Heads heads = new Heads(op, specs, in);
     Attention.Sizes sizes = heads.sizes;
     List<TensorSpec> outputs = op.check(specs);
@@ -1020,8 +1020,7 @@ public final class Reference {
           dpSize += Math.abs(term);
         }
         double ds = p * (dp - delta) * heads.scale;
-        double dsSize =
-            (p * (dpSize + deltaSize) + pSize * Math.abs(dp - delta)) * heads.scale;
+        double dsSize = (p * (dpSize + deltaSize) + pSize * Math.abs(dp - delta)) * heads.scale;
         for (int d = 0; d < sizes.d(); d++) {
           gradients[0].addProduct(
               heads.at(0, n, i, head, d), ds, dsSize, heads.get(1, n, j, head, d));

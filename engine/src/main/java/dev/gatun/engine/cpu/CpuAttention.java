@@ -78,8 +78,7 @@ final class CpuAttention implements Launch {
     this.lse = device.segment(lse);
     this.slopes = backward ? device.segment(slopes) : null;
     int most = BLOCK_SCORES / (backward ? 2 : 1) / sizes.m();
-    rowsPerBlock =
-        Math.min(sizes.l(), Math.max(LEAST_ROWS, most / LEAST_ROWS * LEAST_ROWS));
+    rowsPerBlock = Math.min(sizes.l(), Math.max(LEAST_ROWS, most / LEAST_ROWS * LEAST_ROWS));
     int all = sizes.n() * op.heads();
     // keys' gradients are sums over all queries, in their order
     tasks = backward ? all : all * Math.ceilDiv(sizes.l(), rowsPerBlock);
@@ -168,14 +167,13 @@ final class CpuAttention implements Launch {
         }
         matmul =
             owned.add(
-                Dnnl.onOneThread(() ->
-                    DnnlPrimitive.matmul(dnnl, left, right, null, result, attributes)));
+                Dnnl.onOneThread(
+                    () -> DnnlPrimitive.matmul(dnnl, left, right, null, result, attributes)));
         matmul.bind(DNNL_ARG_SRC_0(), left, 0);
         matmul.bind(DNNL_ARG_WEIGHTS_0(), right, 0);
         matmul.bind(DNNL_ARG_DST_0(), result, 0);
         if (matmul.scratchpadBytes() > 0) {
-          matmul.bindScratchpad(
-              owned.add(device.allocate(matmul.scratchpadBytes())).address());
+          matmul.bindScratchpad(owned.add(device.allocate(matmul.scratchpadBytes())).address());
         }
       }
     }
@@ -229,11 +227,13 @@ final class CpuAttention implements Launch {
         sizes.l() % rowsPerBlock == 0 ? whole : new Block(dnnl, sizes.l() % rowsPerBlock);
     private final MemorySegment scores = memory(DType.F32, rowsPerBlock, sizes.m());
     private final MemorySegment weights = overlay(scores);
-    private final MemorySegment slopeScores = backward ? memory(DType.F32, rowsPerBlock, sizes.m()) : null;
+    private final MemorySegment slopeScores =
+        backward ? memory(DType.F32, rowsPerBlock, sizes.m()) : null;
     private final MemorySegment scoreSlopes = backward ? overlay(slopeScores) : null;
     private final MemorySegment rowSums = memory(DType.F32, rowsPerBlock, sizes.d());
     private final MemorySegment keySums = backward ? memory(DType.F32, sizes.m(), sizes.d()) : null;
-    private final MemorySegment valueSums = backward ? memory(DType.F32, sizes.m(), sizes.d()) : null;
+    private final MemorySegment valueSums =
+        backward ? memory(DType.F32, sizes.m(), sizes.d()) : null;
     private final float[] a = new float[Math.max(sizes.m(), sizes.d())];
     private final float[] b = new float[Math.max(sizes.m(), sizes.d())];
     private final float[] totals = new float[rowsPerBlock];
@@ -278,8 +278,7 @@ final class CpuAttention implements Launch {
       int d = sizes.d();
       Loops loops = device.loops();
       Block block = block(first);
-      block.scores.run(
-          query(in, image, first, head), key(in, 1, image, head), scores.address());
+      block.scores.run(query(in, image, first, head), key(in, 1, image, head), scores.address());
       for (int r = 0; r < block.rows; r++) {
         loops.load(DType.F32, scores, (long) r * m, a, 0, m);
         float largest = loops.max(a, 0, m) * scale;

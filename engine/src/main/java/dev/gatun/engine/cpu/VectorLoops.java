@@ -255,8 +255,11 @@ final class VectorLoops implements Loops {
    * exp within a few ulp: 2^n times a polynomial of degree 6 on [-ln2/2, ln2/2]; Cephes' constants.
    */
   private static FloatVector exp(FloatVector x) {
-    FloatVector c = x.min(88.3762626647949f).max(-87.3365447504019f);
-    FloatVector n = c.mul(1.44269504088896341f).add(12582912f).sub(12582912f);
+    FloatVector c = x.blend(88.3762626647949f, x.compare(VectorOperators.GT, 88.3762626647949f));
+    c = c.blend(-87.3365447504019f, c.compare(VectorOperators.LT, -87.3365447504019f));
+    // beyond 2^23 a float's last bit is 1: n lies in the low bits, and needs no conversion
+    FloatVector whole = c.mul(1.44269504088896341f).add(12582912f);
+    FloatVector n = whole.sub(12582912f);
     FloatVector r = c.sub(n.mul(0.693359375f)).sub(n.mul(-2.12194440e-4f));
     FloatVector p = FloatVector.broadcast(F, 1.9875691500e-4f);
     p = p.fma(r, FloatVector.broadcast(F, 1.3981999507e-3f));
@@ -265,10 +268,7 @@ final class VectorLoops implements Loops {
     p = p.fma(r, FloatVector.broadcast(F, 1.6666665459e-1f));
     p = p.fma(r, FloatVector.broadcast(F, 5.0000001201e-1f));
     p = p.fma(r.mul(r), r).add(1f);
-    IntVector scale =
-        ((IntVector) n.convertShape(VectorOperators.F2I, I, 0))
-            .add(127)
-            .lanewise(VectorOperators.LSHL, 23);
+    IntVector scale = whole.reinterpretAsInts().add(127).lanewise(VectorOperators.LSHL, 23);
     return p.mul(scale.reinterpretAsFloats());
   }
 
@@ -309,11 +309,13 @@ final class VectorLoops implements Loops {
     }
     float[] lanes = Blocks.own().lanes;
     sum.intoArray(lanes, 0);
-    double total = SCALAR.exps(x, at + i, n - i, scale, shift);
-    for (int lane = 0; lane < L; lane++) {
-      total += lanes[lane];
+    double even = SCALAR.exps(x, at + i, n - i, scale, shift);
+    double odd = 0;
+    for (int lane = 0; lane < L; lane += 2) {
+      even += lanes[lane];
+      odd += lanes[lane + 1];
     }
-    return total;
+    return even + odd;
   }
 
   @Override

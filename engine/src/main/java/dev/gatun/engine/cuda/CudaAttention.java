@@ -44,15 +44,7 @@ final class CudaAttention {
     w.add(AttentionKernels.delta(element(o), o.address(), dout.address(), delta, shape));
     w.add(
         AttentionKernels.backwardQueries(
-            element(o),
-            at[0],
-            at[1],
-            at[2],
-            dout.address(),
-            lse.address(),
-            delta,
-            to[0],
-            shape));
+            element(o), at[0], at[1], at[2], dout.address(), lse.address(), delta, to[0], shape));
     w.add(
         AttentionKernels.backwardKeys(
             element(o),

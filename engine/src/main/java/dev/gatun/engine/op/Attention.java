@@ -72,8 +72,7 @@ public record Attention(int heads) implements Op {
     require(d <= MOST_CHANNELS, in, "a head has at most " + MOST_CHANNELS + " channels, not " + d);
     int n = q.shape().dim(0);
     int l = q.shape().dim(1);
-    return List.of(
-        TensorSpec.of(q.dtype(), n, l, channels), TensorSpec.of(DType.F32, n, heads, l));
+    return List.of(TensorSpec.of(q.dtype(), n, l, channels), TensorSpec.of(DType.F32, n, heads, l));
   }
 
   @Override

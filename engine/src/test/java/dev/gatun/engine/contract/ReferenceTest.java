@@ -166,8 +166,30 @@ class ReferenceTest {
     assertArrayEquals(new double[] {Math.log(4), 10 + Math.log(2)}, out.get(1).value(), EXACT);
     // of a projection q, k and v lie side by side; D = 4 halves the scores
     double[] rows = {
-      2, 0, 0, 0, 0, 9, 9, 9, 1, 2, 3, 4, //
-      0, 0, 0, 0, Math.log(3), 9, 9, 9, 5, 6, 7, 8
+      2,
+      0,
+      0,
+      0,
+      0,
+      9,
+      9,
+      9,
+      1,
+      2,
+      3,
+      4, //
+      0,
+      0,
+      0,
+      0,
+      Math.log(3),
+      9,
+      9,
+      9,
+      5,
+      6,
+      7,
+      8
     };
     List<TensorSpec> fused = List.of(f32(1, 2, 12));
     assertArrayEquals(
