@@ -19,25 +19,12 @@ final class Arithmetic {
     }
   }
 
-  static void scale(float[] x, float by, int n) {
-    for (int i = 0; i < n; i++) {
-      x[i] *= by;
-    }
-  }
-
   static float dot(float[] a, float[] b, int n) {
     float sum = 0;
     for (int i = 0; i < n; i++) {
       sum += a[i] * b[i];
     }
     return sum;
-  }
-
-  /** slope = weight * (slope - delta) * scale: softmax's gradient, that of scaled scores. */
-  static void scoreSlopes(float[] weight, float[] slope, float delta, float scale, int n) {
-    for (int i = 0; i < n; i++) {
-      slope[i] = weight[i] * (slope[i] - delta) * scale;
-    }
   }
 
   static void relu(float[] x, int n) {

@@ -234,8 +234,8 @@ final class CpuAttention implements Launch {
     private final MemorySegment keySums = backward ? memory(DType.F32, sizes.m(), sizes.d()) : null;
     private final MemorySegment valueSums =
         backward ? memory(DType.F32, sizes.m(), sizes.d()) : null;
-    private final float[] a = new float[Math.max(sizes.m(), sizes.d())];
-    private final float[] b = new float[Math.max(sizes.m(), sizes.d())];
+    private final float[] a = new float[sizes.d()];
+    private final float[] b = new float[sizes.d()];
     private final float[] totals = new float[rowsPerBlock];
 
     private MemorySegment memory(DType type, int rows, int columns) {
@@ -280,19 +280,16 @@ final class CpuAttention implements Launch {
       Block block = block(first);
       block.scores.run(query(in, image, first, head), key(in, 1, image, head), scores.address());
       for (int r = 0; r < block.rows; r++) {
-        loops.load(DType.F32, scores, (long) r * m, a, 0, m);
-        float largest = loops.max(a, 0, m) * scale;
-        double total = loops.exps(a, 0, m, scale, largest);
-        loops.store(type, a, 0, weights, (long) r * m, m);
+        float largest = loops.max(scores, (long) r * m, m) * scale;
+        double total = loops.exps(scores, (long) r * m, m, scale, largest, type, weights);
         totals[r] = (float) (1 / total);
         ScalarLoops.set(
             DType.F32, lse, statistic(image, head, first + r), (float) (largest + Math.log(total)));
       }
       block.output.run(weights.address(), key(in, 2, image, head), rowSums.address());
+      long to = at(image, sizes.l(), first, head, outputStride());
       for (int r = 0; r < block.rows; r++) {
-        loops.load(DType.F32, rowSums, (long) r * d, a, 0, d);
-        Arithmetic.scale(a, totals[r], d);
-        loops.store(type, a, 0, o, at(image, sizes.l(), first + r, head, outputStride()), d);
+        loops.scale(rowSums, (long) r * d, totals[r], type, o, to + r * outputStride(), d);
       }
     }
 
@@ -320,13 +317,9 @@ final class CpuAttention implements Launch {
         loops.load(type, slopes, slopeAt + r * outputStride(), a, 0, d);
         loops.load(type, o, slopeAt + r * outputStride(), b, 0, d);
         float delta = Arithmetic.dot(a, b, d);
-        loops.load(DType.F32, scores, (long) r * m, a, 0, m);
         float shift = ScalarLoops.get(DType.F32, lse, statistic(image, head, first + r));
-        loops.exps(a, 0, m, scale, shift);
-        loops.store(type, a, 0, weights, (long) r * m, m);
-        loops.load(DType.F32, slopeScores, (long) r * m, b, 0, m);
-        Arithmetic.scoreSlopes(a, b, delta, scale, m);
-        loops.store(type, b, 0, scoreSlopes, (long) r * m, m);
+        loops.expSlopes(
+            scores, slopeScores, (long) r * m, m, scale, shift, delta, type, weights, scoreSlopes);
       }
       block.values.run(weights.address(), slope, valueSums.address());
       block.keys.run(scoreSlopes.address(), query, keySums.address());
@@ -340,8 +333,7 @@ final class CpuAttention implements Launch {
       long begin = (gradients[part] - tensor.address()) / type.bytes() + to;
       int d = sizes.d();
       for (int r = 0; r < rows; r++) {
-        device.loops().load(DType.F32, sums, (long) r * d, a, 0, d);
-        device.loops().store(type, a, 0, tensor, begin + r * stride(), d);
+        device.loops().scale(sums, (long) r * d, 1, type, tensor, begin + r * stride(), d);
       }
     }
   }

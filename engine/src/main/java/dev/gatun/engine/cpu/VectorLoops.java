@@ -299,23 +299,144 @@ final class VectorLoops implements Loops {
   }
 
   @Override
-  public double exps(float[] x, int at, int n, float scale, float shift) {
-    FloatVector sum = FloatVector.zero(F);
+  public float max(MemorySegment scores, long from, int n) {
+    FloatVector max = FloatVector.broadcast(F, Float.NEGATIVE_INFINITY);
     int i = 0;
     for (; i <= n - L; i += L) {
-      FloatVector y = exp(FloatVector.fromArray(F, x, at + i).mul(scale).sub(shift));
-      y.intoArray(x, at + i);
-      sum = sum.add(y);
+      FloatVector v = f32(scores, from + i);
+      max = max.blend(v, v.compare(VectorOperators.GT, max));
     }
+    float rest = SCALAR.max(scores, from + i, n - i);
+    return Math.max(max.reduceLanes(VectorOperators.MAX), rest);
+  }
+
+  @Override
+  public double exps(
+      MemorySegment scores,
+      long from,
+      int n,
+      float scale,
+      float shift,
+      DType type,
+      MemorySegment w) {
+    int whole = n - n % L;
+    FloatVector sum =
+        type == DType.F32
+            ? expsF32(scores, from, whole, scale, shift, w)
+            : expsBf16(scores, from, whole, scale, shift, w);
     float[] lanes = Blocks.own().lanes;
     sum.intoArray(lanes, 0);
-    double even = SCALAR.exps(x, at + i, n - i, scale, shift);
-    double odd = 0;
-    for (int lane = 0; lane < L; lane += 2) {
-      even += lanes[lane];
-      odd += lanes[lane + 1];
+    double total = SCALAR.exps(scores, from + whole, n - whole, scale, shift, type, w);
+    // not reduceLanes: its order may change when the loop is compiled, and with it the last bits
+    for (int lane = 0; lane < L; lane++) {
+      total += lanes[lane];
     }
-    return even + odd;
+    return total;
+  }
+
+  private static FloatVector expsF32(
+      MemorySegment scores, long from, int whole, float scale, float shift, MemorySegment w) {
+    FloatVector sum = FloatVector.zero(F);
+    for (int i = 0; i < whole; i += L) {
+      FloatVector v = exp(f32(scores, from + i).mul(scale).sub(shift));
+      f32(v, w, from + i);
+      sum = sum.add(v);
+    }
+    return sum;
+  }
+
+  private static FloatVector expsBf16(
+      MemorySegment scores, long from, int whole, float scale, float shift, MemorySegment w) {
+    FloatVector sum = FloatVector.zero(F);
+    for (int i = 0; i < whole; i += L) {
+      FloatVector v = exp(f32(scores, from + i).mul(scale).sub(shift));
+      bf16(v, w, from + i);
+      sum = sum.add(v);
+    }
+    return sum;
+  }
+
+  @Override
+  public void expSlopes(
+      MemorySegment scores,
+      MemorySegment dw,
+      long from,
+      int n,
+      float scale,
+      float shift,
+      float delta,
+      DType type,
+      MemorySegment w,
+      MemorySegment ds) {
+    int whole = n - n % L;
+    if (type == DType.F32) {
+      expSlopesF32(scores, dw, from, whole, scale, shift, delta, w, ds);
+    } else {
+      expSlopesBf16(scores, dw, from, whole, scale, shift, delta, w, ds);
+    }
+    SCALAR.expSlopes(scores, dw, from + whole, n - whole, scale, shift, delta, type, w, ds);
+  }
+
+  private static void expSlopesF32(
+      MemorySegment scores,
+      MemorySegment dw,
+      long from,
+      int whole,
+      float scale,
+      float shift,
+      float delta,
+      MemorySegment w,
+      MemorySegment ds) {
+    for (int i = 0; i < whole; i += L) {
+      FloatVector v = exp(f32(scores, from + i).mul(scale).sub(shift));
+      FloatVector slope = v.mul(f32(dw, from + i).sub(delta)).mul(scale);
+      f32(v, w, from + i);
+      f32(slope, ds, from + i);
+    }
+  }
+
+  private static void expSlopesBf16(
+      MemorySegment scores,
+      MemorySegment dw,
+      long from,
+      int whole,
+      float scale,
+      float shift,
+      float delta,
+      MemorySegment w,
+      MemorySegment ds) {
+    for (int i = 0; i < whole; i += L) {
+      FloatVector v = exp(f32(scores, from + i).mul(scale).sub(shift));
+      FloatVector slope = v.mul(f32(dw, from + i).sub(delta)).mul(scale);
+      bf16(v, w, from + i);
+      bf16(slope, ds, from + i);
+    }
+  }
+
+  @Override
+  public void scale(
+      MemorySegment x, long from, float by, DType type, MemorySegment y, long to, int n) {
+    int whole = n - n % L;
+    if (type == DType.F32) {
+      scaleF32(x, from, by, y, to, whole);
+    } else {
+      scaleBf16(x, from, by, y, to, whole);
+    }
+    SCALAR.scale(x, from + whole, by, type, y, to + whole, n - whole);
+  }
+
+  private static void scaleF32(
+      MemorySegment x, long from, float by, MemorySegment y, long to, int whole) {
+    for (int i = 0; i < whole; i += L) {
+      f32(f32(x, from + i).mul(by), y, to + i);
+    }
+  }
+
+  private static void scaleBf16(
+      MemorySegment x, long from, float by, MemorySegment y, long to, int whole) {
+    for (int i = 0; i < whole; i += L) {
+      bf16(f32(x, from + i).mul(by), y, to + i);
+    }
   }
 
   @Override
