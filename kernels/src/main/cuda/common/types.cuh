@@ -30,6 +30,17 @@ __device__ __forceinline__ bf16 to_bf16(float v) {
   return r;
 }
 
+/* Two at once, as a register of a product holds them: the first in the lower half. */
+__device__ __forceinline__ unsigned to_bf16x2(float low, float high) {
+#ifdef GATUN_EMULATED
+  return (unsigned)to_bf16(high).bits << 16 | to_bf16(low).bits;
+#else
+  unsigned r;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+  return r;
+#endif
+}
+
 template <class T>
 struct Convert;
 template <>

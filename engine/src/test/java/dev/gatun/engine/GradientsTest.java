@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.gatun.engine.op.Add;
 import dev.gatun.engine.op.AddBias;
+import dev.gatun.engine.op.Attention;
 import dev.gatun.engine.op.Concat;
 import dev.gatun.engine.op.ConcatElu;
 import dev.gatun.engine.op.Conv2d;
@@ -390,6 +391,33 @@ class GradientsTest {
                     FoldUpsampling.convolution(Shape.of(1, 6, 4, 3)),
                     b.graph.apply(new FoldUpsampling(), b.leaf(9, 2, 3)),
                     b.leaf(1, 3, 2, 2))),
+        test(
+            "attention",
+            b ->
+                b.graph
+                    .apply(
+                        new Attention(1),
+                        List.of(b.leaf(2, 3, 4), b.leaf(2, 5, 4), b.leaf(2, 5, 4)))
+                    .getFirst()),
+        test(
+            "attention of several heads",
+            b ->
+                b.graph
+                    .apply(
+                        new Attention(3),
+                        List.of(b.leaf(1, 4, 6), b.leaf(1, 3, 6), b.leaf(1, 3, 6)))
+                    .getFirst()),
+        test(
+            "attention of keys that are the values, and of one query",
+            b -> {
+              Value keys = b.leaf(2, 4, 3);
+              return b.graph
+                  .apply(new Attention(1), List.of(b.leaf(2, 1, 3), keys, keys))
+                  .getFirst();
+            }),
+        test(
+            "attention of a projection",
+            b -> b.graph.apply(new Attention(2), List.of(b.leaf(2, 4, 18))).getFirst()),
         test("shift both ways", b -> b.graph.apply(new Shift(1, -1), b.leaf(2, 4, 3, 2))),
         test("shift rows down", b -> b.graph.apply(new Shift(1, 0), b.leaf(2, 4, 3, 2))),
         test("shift rows up", b -> b.graph.apply(new Shift(-2, 0), b.leaf(2, 4, 3, 2))),
@@ -533,6 +561,10 @@ class GradientsTest {
               UnsupportedOperationException.class,
               () -> b.graph.gradients(all.get(1), List.of(logits)));
       assertTrue(e.getMessage().contains("softmax_cross_entropy"), e.getMessage());
+      Value qkv = b.leaf(1, 1, 3);
+      Value lse = b.graph.apply(new Attention(1), List.of(qkv)).get(1);
+      assertThrows(
+          UnsupportedOperationException.class, () -> b.graph.gradients(b.loss(lse), List.of(qkv)));
       ShapeException notScalar =
           assertThrows(ShapeException.class, () -> b.graph.gradients(logits, List.of(logits)));
       assertTrue(notScalar.getMessage().contains("[1,3] f32"), notScalar.getMessage());

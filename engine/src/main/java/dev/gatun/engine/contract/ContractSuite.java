@@ -11,6 +11,8 @@ import dev.gatun.engine.op.Adam;
 import dev.gatun.engine.op.Add;
 import dev.gatun.engine.op.AddBias;
 import dev.gatun.engine.op.AddBiasBackward;
+import dev.gatun.engine.op.Attention;
+import dev.gatun.engine.op.AttentionBackward;
 import dev.gatun.engine.op.Concat;
 import dev.gatun.engine.op.ConcatElu;
 import dev.gatun.engine.op.ConcatEluBackward;
@@ -58,7 +60,7 @@ import java.util.List;
  * of its kernels, at odd sizes, and through each branch of its launch.
  */
 public final class ContractSuite {
-  private static final Draw STANDARD = new Draw.Normal(0, 1);
+  private static final Draw.Normal STANDARD = new Draw.Normal(0, 1);
   private static final Draw WEIGHTS = new Draw.Normal(0, 0.2);
 
   private final List<OpCase> cases = new ArrayList<>();
@@ -92,6 +94,9 @@ public final class ContractSuite {
     }
     suite.layoutsInF32();
     suite.manyElements();
+    for (DType type : List.of(DType.F32, DType.BF16)) {
+      suite.attention(type);
+    }
     return List.copyOf(suite.cases);
   }
 
@@ -1020,5 +1025,76 @@ public final class ContractSuite {
   private void manyElements() {
     TensorSpec x = TensorSpec.of(DType.F32, 1_100_000);
     add(new SquaredNorm(), List.of(x), 1, DType.F32, STANDARD);
+  }
+
+  private void attention(DType type) {
+    // N, heads, L, M, D: each width of a kernel, odd ones, L and M below, at and above tiles
+    int[][] sizes = {
+      {1, 1, 1, 1, 1},
+      {2, 1, 5, 7, 8},
+      {1, 2, 65, 64, 32},
+      {2, 1, 16, 130, 32},
+      {1, 4, 33, 31, 33},
+      {1, 2, 64, 97, 64},
+      {2, 2, 70, 17, 64},
+      {1, 1, 63, 65, 128},
+      {2, 2, 17, 33, 120}
+    };
+    for (int[] s : sizes) {
+      attention(type, s, false, STANDARD, STANDARD, Layout.ALIGNED);
+    }
+    attention(type, new int[] {2, 2, 66, 66, 32}, true, STANDARD, STANDARD, Layout.ALIGNED);
+    attention(type, new int[] {1, 1, 40, 40, 56}, true, STANDARD, STANDARD, Layout.ALIGNED);
+    attention(type, new int[] {1, 3, 19, 19, 5}, true, STANDARD, STANDARD, Layout.ALIGNED);
+    Draw.Normal large = new Draw.Normal(0, 5);
+    for (int d : new int[] {32, 64, 128}) {
+      // scores of a hundred: the largest of a row keeps changing, most weights vanish
+      attention(type, new int[] {1, 1, 24, 150, d}, false, large, large, Layout.ALIGNED);
+      attention(type, new int[] {1, 1, 150, 18, d}, false, STANDARD, STANDARD, Layout.ALIGNED);
+      // so far below zero that exp(-lse) is infinite
+      Draw.Normal above = new Draw.Normal(4, 0.2);
+      Draw.Normal below = new Draw.Normal(-4, 0.2);
+      attention(type, new int[] {1, 1, 9, 21, d}, false, above, below, Layout.ALIGNED);
+    }
+    for (Layout layout : new Layout[] {Layout.ODD, Layout.MIXED}) {
+      attention(type, new int[] {1, 2, 18, 35, 32}, false, STANDARD, STANDARD, layout);
+      attention(type, new int[] {1, 1, 35, 35, 40}, true, STANDARD, STANDARD, layout);
+      attention(type, new int[] {1, 1, 20, 18, 100}, false, STANDARD, STANDARD, layout);
+    }
+  }
+
+  /** An attention and its gradient; {@code fused} draws all of qkv as q. */
+  private void attention(
+      DType type, int[] s, boolean fused, Draw.Normal q, Draw.Normal k, Layout layout) {
+    int channels = s[1] * s[4];
+    Attention op = new Attention(s[1]);
+    List<TensorSpec> in =
+        fused
+            ? List.of(TensorSpec.of(type, s[0], s[2], 3 * channels))
+            : List.of(
+                TensorSpec.of(type, s[0], s[2], channels),
+                TensorSpec.of(type, s[0], s[3], channels),
+                TensorSpec.of(type, s[0], s[3], channels));
+    List<Draw> draws = new ArrayList<>(fused ? List.of(q) : List.of(q, k, STANDARD));
+    // a rescaling of what is summed up so far for every few keys
+    int terms = Math.max(s[4], s[3] + s[3] / 3) + 16;
+    cases.add(new OpCase(op, in, terms, DType.F32, List.copyOf(draws), seed++, layout));
+    List<TensorSpec> outputs = op.check(in);
+    List<TensorSpec> all = new ArrayList<>(in);
+    all.addAll(List.of(outputs.get(0), outputs.get(1), outputs.get(0)));
+    // about as large as it is, so that a row's weights sum to about 1
+    double mean = q.mean() * k.mean() * Math.sqrt(s[4]);
+    double deviation = q.deviation() * k.deviation();
+    double lse = mean + (deviation > 9 ? 2.5 * deviation : Math.log(s[3]) + 0.5);
+    draws.addAll(List.of(STANDARD, new Draw.Uniform(lse - 1, lse + 1), STANDARD));
+    cases.add(
+        new OpCase(
+            new AttentionBackward(op),
+            all,
+            s[4] + Math.max(s[2], s[3]) + 16,
+            DType.F32,
+            draws,
+            seed++,
+            layout));
   }
 }

@@ -1,5 +1,6 @@
 package dev.gatun.engine.contract;
 
+import dev.gatun.engine.DType;
 import dev.gatun.engine.Op;
 import dev.gatun.engine.Philox;
 import dev.gatun.engine.Shape;
@@ -8,6 +9,8 @@ import dev.gatun.engine.op.Adam;
 import dev.gatun.engine.op.Add;
 import dev.gatun.engine.op.AddBias;
 import dev.gatun.engine.op.AddBiasBackward;
+import dev.gatun.engine.op.Attention;
+import dev.gatun.engine.op.AttentionBackward;
 import dev.gatun.engine.op.Concat;
 import dev.gatun.engine.op.ConcatElu;
 import dev.gatun.engine.op.ConcatEluBackward;
@@ -66,10 +69,23 @@ public final class Reference {
    * @param value the elements
    * @param magnitude for each element the sum of the absolute values of the terms it is made of:
    *     what rounding errors are proportional to
+   * @param narrowed for each element the sum of the absolute values of those of its terms that a
+   *     device rounds to bf16 once, on the way to a product in that dtype; null where it rounds
+   *     none
    */
-  public record Result(double[] value, double[] magnitude) {
+  public record Result(double[] value, double[] magnitude, double[] narrowed) {
+    Result(double[] value, double[] magnitude) {
+      this(value, magnitude, null);
+    }
+
     static Result of(int n) {
       return new Result(new double[n], new double[n]);
+    }
+
+    private static Result ofProduct(int n, DType type) {
+      return type == DType.BF16
+          ? new Result(new double[n], new double[n], new double[n])
+          : Result.of(n);
     }
 
     private void set(int i, double v, double m) {
@@ -85,6 +101,15 @@ public final class Reference {
     private void add(int i, double term) {
       value[i] += term;
       magnitude[i] += Math.abs(term);
+    }
+
+    /** A term of a product, one factor of which was computed: w, off by so much, times f. */
+    private void addProduct(int i, double w, double size, double f) {
+      value[i] += w * f;
+      magnitude[i] += size * Math.abs(f);
+      if (narrowed != null) {
+        narrowed[i] += Math.abs(w * f);
+      }
     }
   }
 
@@ -136,6 +161,8 @@ public final class Reference {
     register(DenoiseStep.class, Reference::denoiseStep);
     register(Concat.class, Reference::concat);
     register(Split.class, Reference::split);
+    register(Attention.class, Reference::attention);
+    register(AttentionBackward.class, Reference::attentionBackward);
     register(Shift.class, Reference::shift);
     register(SquaredNorm.class, Reference::squaredNorm);
     register(Adam.class, Reference::adam);
@@ -1153,6 +1180,161 @@ public final class Reference {
     return List.of(
         map(rows * a, i -> in.get(0)[i / a * (a + b) + i % a]).getFirst(),
         map(rows * b, i -> in.get(0)[i / b * (a + b) + a + i % b]).getFirst());
+  }
+
+  /** The tensors of an attention by image, row, head and channel, and the scores of one head. */
+  private static final class Heads {
+    final Attention.Sizes sizes;
+    final int heads;
+    final double scale;
+    private final List<double[]> in;
+
+    Heads(Attention op, List<TensorSpec> specs, List<double[]> in) {
+      sizes = op.sizes(specs);
+      heads = op.heads();
+      scale = 1 / Math.sqrt(sizes.d());
+      this.in = in;
+    }
+
+    /** Where an element of q, k or v (part 0, 1, 2) is: in a tensor of its own or in qkv. */
+    int at(int part, int n, int row, int head, int d) {
+      int rows = part == 0 ? sizes.l() : sizes.m();
+      int channels = heads * sizes.d();
+      int place = sizes.fused() ? (n * rows + row) * 3 + part : n * rows + row;
+      return place * channels + head * sizes.d() + d;
+    }
+
+    /** Where an element of o is. */
+    int outputAt(int n, int row, int head, int d) {
+      return ((n * sizes.l() + row) * heads + head) * sizes.d() + d;
+    }
+
+    int statisticAt(int n, int row, int head) {
+      return (n * heads + head) * sizes.l() + row;
+    }
+
+    double get(int part, int n, int row, int head, int d) {
+      return in.get(sizes.fused() ? 0 : part)[at(part, n, row, head, d)];
+    }
+
+    /** The scaled score of query i and key j, then the sum of the absolute values of its terms. */
+    double[] score(int n, int head, int i, int j) {
+      double[] score = new double[2];
+      for (int d = 0; d < sizes.d(); d++) {
+        double term = get(0, n, i, head, d) * get(1, n, j, head, d) * scale;
+        score[0] += term;
+        score[1] += Math.abs(term);
+      }
+      return score;
+    }
+  }
+
+  /**
+   * A weight is w = exp(s - m), relative to the largest score of its row. What s is off by, u times
+   * its terms S, is what w is off by as a part of itself, and so is what the difference s - m is
+   * rounded by; m changes while keys come, down from its own terms R at most. So a weight's
+   * relative error is that of 1 + S + R: exp's own, the score's, and that of the largest. A
+   * weight's error is in the sum of weights, too, that all are divided by.
+   */
+  private static List<Result> attention(Attention op, List<TensorSpec> specs, List<double[]> in) {
+    Heads heads = new Heads(op, specs, in);
+    Attention.Sizes sizes = heads.sizes;
+    List<TensorSpec> outputs = op.check(specs);
+    Result o = Result.ofProduct(outputs.get(0).shape().elements(), outputs.get(0).dtype());
+    Result lse = Result.of(outputs.get(1).shape().elements());
+    double[] weight = new double[sizes.m()];
+    double[] size = new double[sizes.m()];
+    for (int row = 0; row < lse.value.length; row++) {
+      int i = row % sizes.l();
+      int head = row / sizes.l() % op.heads();
+      int n = row / sizes.l() / op.heads();
+      double largest = Double.NEGATIVE_INFINITY;
+      double mostTerms = 0;
+      for (int j = 0; j < sizes.m(); j++) {
+        double[] score = heads.score(n, head, i, j);
+        weight[j] = score[0];
+        size[j] = score[1];
+        largest = Math.max(largest, score[0]);
+        mostTerms = Math.max(mostTerms, score[1]);
+      }
+      double sum = 0;
+      for (int j = 0; j < sizes.m(); j++) {
+        weight[j] = Math.exp(weight[j] - largest);
+        sum += weight[j];
+      }
+      double all = 0;
+      for (int j = 0; j < sizes.m(); j++) {
+        weight[j] /= sum;
+        size[j] = weight[j] * (1 + size[j] + mostTerms);
+        all += size[j];
+      }
+      lse.set(row, largest + Math.log(sum), Math.abs(largest) + Math.log(sum) + all);
+      for (int d = 0; d < sizes.d(); d++) {
+        int at = heads.outputAt(n, i, head, d);
+        for (int j = 0; j < sizes.m(); j++) {
+          o.addProduct(at, weight[j], size[j], heads.get(2, n, j, head, d));
+        }
+        o.magnitude[at] += Math.abs(o.value[at]) * all;
+      }
+    }
+    return List.of(o, lse);
+  }
+
+  /**
+   * p = exp(s - lse) is off by 1 + S + |lse| as a part of itself, and, where it is below the least
+   * normal number, by that; do v^T and do * o by their terms.
+   */
+  private static List<Result> attentionBackward(
+      AttentionBackward op, List<TensorSpec> specs, List<double[]> in) {
+    List<double[]> own = op.forwardInputs(in);
+    Heads heads = new Heads(op.forward(), op.forwardInputs(specs), own);
+    Attention.Sizes sizes = heads.sizes;
+    double[] o = in.get(own.size());
+    double[] lse = in.get(own.size() + 1);
+    double[] slope = in.get(own.size() + 2);
+    List<Result> out = new ArrayList<>();
+    for (double[] tensor : own) {
+      out.add(Result.ofProduct(tensor.length, specs.getFirst().dtype()));
+    }
+    Result[] gradients = new Result[3];
+    for (int part = 0; part < 3; part++) {
+      gradients[part] = out.get(sizes.fused() ? 0 : part);
+    }
+    for (int row = 0; row < lse.length; row++) {
+      int i = row % sizes.l();
+      int head = row / sizes.l() % heads.heads;
+      int n = row / sizes.l() / heads.heads;
+      double delta = 0;
+      double deltaSize = 0;
+      for (int d = 0; d < sizes.d(); d++) {
+        int at = heads.outputAt(n, i, head, d);
+        delta += slope[at] * o[at];
+        deltaSize += Math.abs(slope[at] * o[at]);
+      }
+      for (int j = 0; j < sizes.m(); j++) {
+        double[] score = heads.score(n, head, i, j);
+        double p = Math.exp(score[0] - lse[row]);
+        double pSize = p * (1 + score[1] + Math.abs(lse[row])) + 0x1p-126 / 0x1p-24;
+        double dp = 0;
+        double dpSize = 0;
+        for (int d = 0; d < sizes.d(); d++) {
+          double term = slope[heads.outputAt(n, i, head, d)] * heads.get(2, n, j, head, d);
+          dp += term;
+          dpSize += Math.abs(term);
+        }
+        double ds = p * (dp - delta) * heads.scale;
+        double dsSize = (p * (dpSize + deltaSize) + pSize * Math.abs(dp - delta)) * heads.scale;
+        for (int d = 0; d < sizes.d(); d++) {
+          gradients[0].addProduct(
+              heads.at(0, n, i, head, d), ds, dsSize, heads.get(1, n, j, head, d));
+          gradients[1].addProduct(
+              heads.at(1, n, j, head, d), ds, dsSize, heads.get(0, n, i, head, d));
+          gradients[2].addProduct(
+              heads.at(2, n, j, head, d), p, pSize, slope[heads.outputAt(n, i, head, d)]);
+        }
+      }
+    }
+    return out;
   }
 
   private static List<Result> shift(Shift op, List<TensorSpec> specs, List<double[]> in) {

@@ -8,6 +8,8 @@ import dev.gatun.engine.op.Adam;
 import dev.gatun.engine.op.Add;
 import dev.gatun.engine.op.AddBias;
 import dev.gatun.engine.op.AddBiasBackward;
+import dev.gatun.engine.op.Attention;
+import dev.gatun.engine.op.AttentionBackward;
 import dev.gatun.engine.op.Concat;
 import dev.gatun.engine.op.ConcatElu;
 import dev.gatun.engine.op.ConcatEluBackward;
@@ -99,6 +101,8 @@ final class CpuOps {
     register(DenoiseStep.class, CpuDiffusion::denoiseStep);
     register(Concat.class, CpuShift::concat);
     register(Split.class, CpuShift::split);
+    register(Attention.class, CpuAttention::forward);
+    register(AttentionBackward.class, CpuAttention::backward);
     register(Shift.class, CpuShift::shift);
     register(SquaredNorm.class, CpuOptimizer::squaredNorm);
     register(Adam.class, CpuOptimizer::adam);

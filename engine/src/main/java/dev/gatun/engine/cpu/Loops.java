@@ -52,6 +52,45 @@ interface Loops {
   /** x = exp(x - shift) * scale, in place. */
   void exp(float[] x, int at, int n, float shift, float scale);
 
+  // Of rows of f32 scores, in memory:
+
+  /** The largest of {@code n}, from element {@code from} on; NaNs are no largest. */
+  float max(MemorySegment scores, long from, int n);
+
+  /**
+   * w = exp(score * scale - shift), elements {@code from} to {@code from + n}, rounded to a dtype;
+   * w may be the scores' own memory.
+   *
+   * @return the sum of all w, as they were before they were rounded
+   */
+  double exps(
+      MemorySegment scores,
+      long from,
+      int n,
+      float scale,
+      float shift,
+      DType type,
+      MemorySegment w);
+
+  /**
+   * Of one row w = exp(score * scale - shift) and ds = w * (dw - delta) * scale, rounded to a
+   * dtype; w and ds may be the memory of the scores and of dw.
+   */
+  void expSlopes(
+      MemorySegment scores,
+      MemorySegment dw,
+      long from,
+      int n,
+      float scale,
+      float shift,
+      float delta,
+      DType type,
+      MemorySegment w,
+      MemorySegment ds);
+
+  /** y = x * by, {@code n} elements: f32 to a dtype. */
+  void scale(MemorySegment x, long from, float by, DType type, MemorySegment y, long to, int n);
+
   // tanh(x) = x P(x^2) / Q(x^2) on [-7.9, 7.9], beyond which tanh is 1 in f32: the coefficients of
   // Eigen's fast tanh, within 5 ulp
   float BOUND = 7.90531110763549805f;
@@ -104,6 +143,9 @@ interface Loops {
           add(type, s, s, s, 0, 256);
           relu(type, s, s, 0, 256);
           reluBackward(type, s, s, s, 0, 256);
+          exps(s, 0, 256, 0, max(s, 0, 256), type, s);
+          expSlopes(s, s, 0, 256, 0, 0, 0, type, s, s);
+          scale(s, 0, 1, type, s, 0, 256);
         }
         expSum(x, 0, 256, max(x, 0, 256));
         exp(x, 0, 256, 0, 0);

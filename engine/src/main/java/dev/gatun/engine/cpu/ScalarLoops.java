@@ -106,6 +106,62 @@ final class ScalarLoops implements Loops {
   }
 
   @Override
+  public float max(MemorySegment scores, long from, int n) {
+    float max = Float.NEGATIVE_INFINITY;
+    for (int i = 0; i < n; i++) {
+      float v = get(DType.F32, scores, from + i);
+      max = v > max ? v : max;
+    }
+    return max;
+  }
+
+  @Override
+  public double exps(
+      MemorySegment scores,
+      long from,
+      int n,
+      float scale,
+      float shift,
+      DType type,
+      MemorySegment w) {
+    double sum = 0;
+    for (int i = 0; i < n; i++) {
+      float v = (float) Math.exp(get(DType.F32, scores, from + i) * scale - shift);
+      sum += v;
+      set(type, w, from + i, v);
+    }
+    return sum;
+  }
+
+  @Override
+  public void expSlopes(
+      MemorySegment scores,
+      MemorySegment dw,
+      long from,
+      int n,
+      float scale,
+      float shift,
+      float delta,
+      DType type,
+      MemorySegment w,
+      MemorySegment ds) {
+    for (int i = 0; i < n; i++) {
+      float v = (float) Math.exp(get(DType.F32, scores, from + i) * scale - shift);
+      float slope = v * (get(DType.F32, dw, from + i) - delta) * scale;
+      set(type, w, from + i, v);
+      set(type, ds, from + i, slope);
+    }
+  }
+
+  @Override
+  public void scale(
+      MemorySegment x, long from, float by, DType type, MemorySegment y, long to, int n) {
+    for (int i = 0; i < n; i++) {
+      set(type, y, to + i, get(DType.F32, x, from + i) * by);
+    }
+  }
+
+  @Override
   public void exp(float[] x, int at, int n, float shift, float scale) {
     for (int i = at; i < at + n; i++) {
       x[i] = (float) Math.exp(x[i] - shift) * scale;

@@ -255,8 +255,11 @@ final class VectorLoops implements Loops {
    * exp within a few ulp: 2^n times a polynomial of degree 6 on [-ln2/2, ln2/2]; Cephes' constants.
    */
   private static FloatVector exp(FloatVector x) {
-    FloatVector c = x.min(88.3762626647949f).max(-87.3365447504019f);
-    FloatVector n = c.mul(1.44269504088896341f).add(12582912f).sub(12582912f);
+    FloatVector c = x.blend(88.3762626647949f, x.compare(VectorOperators.GT, 88.3762626647949f));
+    c = c.blend(-87.3365447504019f, c.compare(VectorOperators.LT, -87.3365447504019f));
+    // beyond 2^23 a float's last bit is 1: n lies in the low bits, and needs no conversion
+    FloatVector whole = c.mul(1.44269504088896341f).add(12582912f);
+    FloatVector n = whole.sub(12582912f);
     FloatVector r = c.sub(n.mul(0.693359375f)).sub(n.mul(-2.12194440e-4f));
     FloatVector p = FloatVector.broadcast(F, 1.9875691500e-4f);
     p = p.fma(r, FloatVector.broadcast(F, 1.3981999507e-3f));
@@ -265,10 +268,7 @@ final class VectorLoops implements Loops {
     p = p.fma(r, FloatVector.broadcast(F, 1.6666665459e-1f));
     p = p.fma(r, FloatVector.broadcast(F, 5.0000001201e-1f));
     p = p.fma(r.mul(r), r).add(1f);
-    IntVector scale =
-        ((IntVector) n.convertShape(VectorOperators.F2I, I, 0))
-            .add(127)
-            .lanewise(VectorOperators.LSHL, 23);
+    IntVector scale = whole.reinterpretAsInts().add(127).lanewise(VectorOperators.LSHL, 23);
     return p.mul(scale.reinterpretAsFloats());
   }
 
@@ -296,6 +296,147 @@ final class VectorLoops implements Loops {
       exp(FloatVector.fromArray(F, x, at + i).sub(shift)).mul(scale).intoArray(x, at + i);
     }
     SCALAR.exp(x, at + i, n - i, shift, scale);
+  }
+
+  @Override
+  public float max(MemorySegment scores, long from, int n) {
+    FloatVector max = FloatVector.broadcast(F, Float.NEGATIVE_INFINITY);
+    int i = 0;
+    for (; i <= n - L; i += L) {
+      FloatVector v = f32(scores, from + i);
+      max = max.blend(v, v.compare(VectorOperators.GT, max));
+    }
+    float rest = SCALAR.max(scores, from + i, n - i);
+    return Math.max(max.reduceLanes(VectorOperators.MAX), rest);
+  }
+
+  @Override
+  public double exps(
+      MemorySegment scores,
+      long from,
+      int n,
+      float scale,
+      float shift,
+      DType type,
+      MemorySegment w) {
+    int whole = n - n % L;
+    FloatVector sum =
+        type == DType.F32
+            ? expsF32(scores, from, whole, scale, shift, w)
+            : expsBf16(scores, from, whole, scale, shift, w);
+    float[] lanes = Blocks.own().lanes;
+    sum.intoArray(lanes, 0);
+    double total = SCALAR.exps(scores, from + whole, n - whole, scale, shift, type, w);
+    // not reduceLanes: its order may change when the loop is compiled, and with it the last bits
+    for (int lane = 0; lane < L; lane++) {
+      total += lanes[lane];
+    }
+    return total;
+  }
+
+  private static FloatVector expsF32(
+      MemorySegment scores, long from, int whole, float scale, float shift, MemorySegment w) {
+    FloatVector sum = FloatVector.zero(F);
+    for (int i = 0; i < whole; i += L) {
+      FloatVector v = exp(f32(scores, from + i).mul(scale).sub(shift));
+      f32(v, w, from + i);
+      sum = sum.add(v);
+    }
+    return sum;
+  }
+
+  private static FloatVector expsBf16(
+      MemorySegment scores, long from, int whole, float scale, float shift, MemorySegment w) {
+    FloatVector sum = FloatVector.zero(F);
+    for (int i = 0; i < whole; i += L) {
+      FloatVector v = exp(f32(scores, from + i).mul(scale).sub(shift));
+      bf16(v, w, from + i);
+      sum = sum.add(v);
+    }
+    return sum;
+  }
+
+  @Override
+  public void expSlopes(
+      MemorySegment scores,
+      MemorySegment dw,
+      long from,
+      int n,
+      float scale,
+      float shift,
+      float delta,
+      DType type,
+      MemorySegment w,
+      MemorySegment ds) {
+    int whole = n - n % L;
+    if (type == DType.F32) {
+      expSlopesF32(scores, dw, from, whole, scale, shift, delta, w, ds);
+    } else {
+      expSlopesBf16(scores, dw, from, whole, scale, shift, delta, w, ds);
+    }
+    SCALAR.expSlopes(scores, dw, from + whole, n - whole, scale, shift, delta, type, w, ds);
+  }
+
+  private static void expSlopesF32(
+      MemorySegment scores,
+      MemorySegment dw,
+      long from,
+      int whole,
+      float scale,
+      float shift,
+      float delta,
+      MemorySegment w,
+      MemorySegment ds) {
+    for (int i = 0; i < whole; i += L) {
+      FloatVector v = exp(f32(scores, from + i).mul(scale).sub(shift));
+      FloatVector slope = v.mul(f32(dw, from + i).sub(delta)).mul(scale);
+      f32(v, w, from + i);
+      f32(slope, ds, from + i);
+    }
+  }
+
+  private static void expSlopesBf16(
+      MemorySegment scores,
+      MemorySegment dw,
+      long from,
+      int whole,
+      float scale,
+      float shift,
+      float delta,
+      MemorySegment w,
+      MemorySegment ds) {
+    for (int i = 0; i < whole; i += L) {
+      FloatVector v = exp(f32(scores, from + i).mul(scale).sub(shift));
+      FloatVector slope = v.mul(f32(dw, from + i).sub(delta)).mul(scale);
+      bf16(v, w, from + i);
+      bf16(slope, ds, from + i);
+    }
+  }
+
+  @Override
+  public void scale(
+      MemorySegment x, long from, float by, DType type, MemorySegment y, long to, int n) {
+    int whole = n - n % L;
+    if (type == DType.F32) {
+      scaleF32(x, from, by, y, to, whole);
+    } else {
+      scaleBf16(x, from, by, y, to, whole);
+    }
+    SCALAR.scale(x, from + whole, by, type, y, to + whole, n - whole);
+  }
+
+  private static void scaleF32(
+      MemorySegment x, long from, float by, MemorySegment y, long to, int whole) {
+    for (int i = 0; i < whole; i += L) {
+      f32(f32(x, from + i).mul(by), y, to + i);
+    }
+  }
+
+  private static void scaleBf16(
+      MemorySegment x, long from, float by, MemorySegment y, long to, int whole) {
+    for (int i = 0; i < whole; i += L) {
+      bf16(f32(x, from + i).mul(by), y, to + i);
+    }
   }
 
   @Override

@@ -58,6 +58,11 @@ final class Workers implements AutoCloseable {
     }
   }
 
+  /** How many threads may be in a loop at once, the caller's among them. */
+  int threads() {
+    return count + 1;
+  }
+
   private void work() {
     try {
       for (Loop loop = queue.take(); loop != STOP; loop = queue.take()) {

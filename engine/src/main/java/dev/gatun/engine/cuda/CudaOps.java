@@ -7,6 +7,8 @@ import dev.gatun.engine.op.Adam;
 import dev.gatun.engine.op.Add;
 import dev.gatun.engine.op.AddBias;
 import dev.gatun.engine.op.AddBiasBackward;
+import dev.gatun.engine.op.Attention;
+import dev.gatun.engine.op.AttentionBackward;
 import dev.gatun.engine.op.Concat;
 import dev.gatun.engine.op.ConcatElu;
 import dev.gatun.engine.op.ConcatEluBackward;
@@ -104,6 +106,8 @@ final class CudaOps {
     register(DenoiseStep.class, CudaDiffusion::denoiseStep);
     register(FoldUpsampling.class, CudaDiffusion::foldUpsampling);
     register(FoldUpsamplingBackward.class, CudaDiffusion::foldUpsamplingBackward);
+    register(Attention.class, CudaAttention::forward);
+    register(AttentionBackward.class, CudaAttention::backward);
   }
 
   private CudaOps() {}

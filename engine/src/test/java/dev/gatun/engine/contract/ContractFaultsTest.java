@@ -8,6 +8,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.contract.FaultyDevice.Fault;
+import dev.gatun.engine.op.Attention;
+import dev.gatun.engine.op.AttentionBackward;
 import dev.gatun.engine.op.Conv2d;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -159,7 +161,7 @@ class ContractFaultsTest {
 
   /** A tolerance that lets f32 results through which hold 8 bits only would be no tolerance. */
   @Test
-  void convolutionsWithThePrecisionOfBf16Fail() {
+  void productsWithThePrecisionOfBf16Fail() {
     Fault fault =
         (run, results, before) -> {
           double[] values = results.getFirst().toDoubles();
@@ -173,7 +175,11 @@ class ContractFaultsTest {
         // sums of zeros and a bias are exact in any precision
         double[] weights = opCase.inputs().size() > 1 ? opCase.values().get(1) : new double[0];
         boolean sums = Arrays.stream(weights).anyMatch(w -> w != 0) && opCase.terms() > 3;
-        if (opCase.op() instanceof Conv2d && opCase.dtype() == DType.F32 && sums) {
+        // of scores of a hundred the exponentials have few digits left
+        boolean attention =
+            (opCase.op() instanceof Attention || opCase.op() instanceof AttentionBackward)
+                && opCase.draws().getFirst().equals(new OpCase.Draw.Normal(0, 1));
+        if ((opCase.op() instanceof Conv2d && sums || attention) && opCase.dtype() == DType.F32) {
           assertFalse(Contract.check(device, opCase).passed(), opCase.toString());
         }
       }

@@ -10,6 +10,8 @@ import dev.gatun.engine.Op;
 import dev.gatun.engine.ShapeException;
 import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.op.AddBias;
+import dev.gatun.engine.op.Attention;
+import dev.gatun.engine.op.AttentionBackward;
 import dev.gatun.engine.op.ConcatElu;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Conv2dBackwardData;
@@ -150,6 +152,66 @@ class ReferenceTest {
         EXACT);
     assertArrayEquals(new double[] {4, 8}, out.get(1).value(), EXACT);
     assertArrayEquals(new double[] {rstd, 1}, out.get(2).value(), EXACT);
+  }
+
+  @Test
+  void attentionByKnownWeights() {
+    // two heads of one channel; scores 0 and log 3 of the first, equal ones of the second
+    double[] q = {1, 5};
+    double[] k = {0, 2, Math.log(3), 2};
+    double[] v = {4, 1, 8, 3};
+    List<TensorSpec> specs = List.of(f32(1, 1, 2), f32(1, 2, 2), f32(1, 2, 2));
+    List<Reference.Result> out = Reference.run(new Attention(2), specs, List.of(q, k, v));
+    assertArrayEquals(new double[] {0.25 * 4 + 0.75 * 8, 2}, out.get(0).value(), EXACT);
+    assertArrayEquals(new double[] {Math.log(4), 10 + Math.log(2)}, out.get(1).value(), EXACT);
+    // of a projection q, k and v lie side by side; D = 4 halves the scores
+    double[] rows = {
+      2,
+      0,
+      0,
+      0,
+      0,
+      9,
+      9,
+      9,
+      1,
+      2,
+      3,
+      4, //
+      0,
+      0,
+      0,
+      0,
+      Math.log(3),
+      9,
+      9,
+      9,
+      5,
+      6,
+      7,
+      8
+    };
+    List<TensorSpec> fused = List.of(f32(1, 2, 12));
+    assertArrayEquals(
+        new double[] {4, 5, 6, 7, 3, 4, 5, 6}, run(new Attention(1), fused, rows), EXACT);
+    // do = 1 in the first channel of the first query alone: dv is its weights
+    double[] slope = {1, 0, 0, 0, 0, 0, 0, 0};
+    double[] lse = {Math.log(4), Math.log(2)};
+    double[] o = {4, 5, 6, 7, 3, 4, 5, 6};
+    double[] d =
+        run(
+            new AttentionBackward(new Attention(1)),
+            List.of(fused.get(0), f32(1, 2, 4), f32(1, 1, 2), f32(1, 2, 4)),
+            rows,
+            o,
+            lse,
+            slope);
+    assertArrayEquals(new double[] {0.25, 0, 0, 0}, Arrays.copyOfRange(d, 8, 12), EXACT);
+    assertArrayEquals(new double[] {0.75, 0, 0, 0}, Arrays.copyOfRange(d, 20, 24), EXACT);
+    // ds = 0.25 * (1 - 4), 0.75 * (5 - 4), halved; dq = ds k, dk = ds q
+    assertEquals(0.75 / 2 * Math.log(3), d[0], EXACT);
+    assertEquals(-0.75 / 2 * 2, d[4], EXACT);
+    assertEquals(0.75 / 2 * 2, d[16], EXACT);
   }
 
   @Test

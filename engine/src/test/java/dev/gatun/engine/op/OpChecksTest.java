@@ -297,6 +297,47 @@ class OpChecksTest {
     refusal(new LogisticMixtureBackward(1, 9, F32), parameters, images, spec(F32, 2));
   }
 
+  @Test
+  void attentionsThatDoNotFit() {
+    TensorSpec q = spec(DType.BF16, 2, 5, 12);
+    TensorSpec k = spec(DType.BF16, 2, 7, 12);
+    Attention op = new Attention(3);
+    TensorSpec lse = spec(F32, 2, 3, 5);
+    assertEquals(List.of(q, lse), op.check(List.of(q, k, k)));
+    assertEquals(
+        List.of(spec(F32, 1, 4, 256), spec(F32, 1, 2, 4)),
+        new Attention(2).check(List.of(spec(F32, 1, 4, 768))));
+    assertEquals(
+        "attention: C=12 not divisible by heads=5 (inputs [[2,5,12] bf16, [2,7,12] bf16,"
+            + " [2,7,12] bf16])",
+        refusal(new Attention(5), q, k, k));
+    assertEquals(
+        "attention: takes q, k, v or qkv (inputs [[2,5,12] bf16, [2,7,12] bf16])",
+        refusal(op, q, k));
+    assertEquals(
+        "attention: a head has at most 128 channels, not 129 (inputs [[1,4,387] f32])",
+        refusal(new Attention(1), spec(F32, 1, 4, 387)));
+    refusal(new Attention(0), q, k, k);
+    refusal(new Attention(-3), q, k, k);
+    refusal(op, q, k, spec(F32, 2, 7, 12));
+    refusal(op, q, spec(F32, 2, 7, 12), spec(F32, 2, 7, 12));
+    refusal(op, q, k, q);
+    refusal(op, q, spec(DType.BF16, 1, 7, 12), spec(DType.BF16, 1, 7, 12));
+    refusal(op, q, spec(DType.BF16, 2, 0, 12), spec(DType.BF16, 2, 0, 12));
+    refusal(op, spec(DType.BF16, 2, 5, 1, 12));
+    refusal(op, spec(F32, 2, 5, 32));
+    AttentionBackward back = new AttentionBackward(op);
+    assertEquals(List.of(q, k, k), back.check(List.of(q, k, k, q, lse, q)));
+    assertEquals(
+        "attention_backward: lse must be [2,3,5] f32 (inputs [[2,5,12] bf16, [2,7,12] bf16,"
+            + " [2,7,12] bf16, [2,5,12] bf16, [2,5,3] f32, [2,5,12] bf16])",
+        refusal(back, q, k, k, q, spec(F32, 2, 5, 3), q));
+    refusal(back, q, k, k, k, lse, q);
+    refusal(back, q, k, k, q, lse, k);
+    refusal(back, q, k, k);
+    refusal(back, q, q, lse, q);
+  }
+
   /** Labels and pixels are known when an op runs only; the message is as plain. */
   @Test
   void valuesOutOfRangeAreNamedWhenTheOpRuns() {
