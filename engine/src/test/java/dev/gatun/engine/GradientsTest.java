@@ -400,6 +400,14 @@ class GradientsTest {
                         List.of(b.leaf(2, 3, 4), b.leaf(2, 5, 4), b.leaf(2, 5, 4)))
                     .getFirst()),
         test(
+            "attention over the pixels of an image",
+            b ->
+                b.graph
+                    .apply(
+                        new Attention(2),
+                        List.of(b.leaf(1, 2, 3, 4), b.leaf(1, 1, 2, 4), b.leaf(1, 1, 2, 4)))
+                    .getFirst()),
+        test(
             "attention of several heads",
             b ->
                 b.graph

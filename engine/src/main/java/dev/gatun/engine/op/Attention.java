@@ -14,7 +14,8 @@ import java.util.List;
  * h*D to h*D+D-1 of each tensor.
  *
  * <p>Inputs: q [N,L,heads*D], k and v [N,M,heads*D], alike f32 or bf16; or one of them all, qkv
- * [N,L,3*heads*D], q then k then v along the channels. D is 1 to 128. Outputs: o like q; lse
+ * [N,L,3*heads*D], q then k then v along the channels. L and M may be several axes, such as an
+ * image's rows and columns. D is 1 to 128. Outputs: o like q; lse
  * [N,heads,L] f32, the log-sum-exp (natural) of each query's scaled scores, which the gradient
  * reads. The softmax is in f32; both products are of elements in the inputs' dtype, so bf16 weights
  * of v are rounded once.
@@ -39,8 +40,13 @@ public record Attention(int heads) implements Op {
   public Sizes sizes(List<TensorSpec> in) {
     Shape q = in.getFirst().shape();
     boolean fused = in.size() == 1;
-    int m = fused ? q.dim(1) : in.get(1).shape().dim(1);
-    return new Sizes(q.dim(0), q.dim(1), m, q.dim(2) / heads / (fused ? 3 : 1), fused);
+    int m = places(fused ? q : in.get(1).shape());
+    return new Sizes(q.dim(0), places(q), m, q.dim(-1) / heads / (fused ? 3 : 1), fused);
+  }
+
+  /** All that lies between images and channels. */
+  private static int places(Shape s) {
+    return s.rows() / s.dim(0);
   }
 
   @Override
@@ -49,20 +55,20 @@ public record Attention(int heads) implements Op {
     TensorSpec q = in.getFirst();
     Checks.activation(this, in, q);
     boolean fused = in.size() == 1;
-    require(q.shape().rank() == 3, in, fused ? "qkv must be [N,L,3*C]" : "q must be [N,L,C]");
+    require(q.shape().rank() >= 3, in, fused ? "qkv must be [N,L,3*C]" : "q must be [N,L,C]");
     require(heads > 0, in, "heads must be positive, not " + heads);
-    int channels = q.shape().dim(2);
+    int channels = q.shape().dim(-1);
     if (fused) {
       require(channels % 3 == 0, in, channels + " channels not divisible by 3 for qkv");
       channels /= 3;
     } else {
       TensorSpec k = in.get(1);
       require(
-          k.shape().rank() == 3
+          k.shape().rank() >= 3
               && k.dtype() == q.dtype()
               && k.shape().dim(0) == q.shape().dim(0)
-              && k.shape().dim(2) == channels
-              && k.shape().dim(1) > 0,
+              && k.shape().dim(-1) == channels
+              && k.shape().elements() > 0,
           in,
           "k must be [N,M,C] with N, C and dtype of q");
       require(in.get(2).equals(k), in, "v must be like k");
@@ -71,8 +77,10 @@ public record Attention(int heads) implements Op {
     int d = channels / heads;
     require(d <= MOST_CHANNELS, in, "a head has at most " + MOST_CHANNELS + " channels, not " + d);
     int n = q.shape().dim(0);
-    int l = q.shape().dim(1);
-    return List.of(TensorSpec.of(q.dtype(), n, l, channels), TensorSpec.of(DType.F32, n, heads, l));
+    int l = places(q.shape());
+    return List.of(
+        new TensorSpec(q.shape().withLast(channels), q.dtype()),
+        TensorSpec.of(DType.F32, n, heads, l));
   }
 
   @Override

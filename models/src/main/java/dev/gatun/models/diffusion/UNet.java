@@ -6,6 +6,7 @@ import dev.gatun.engine.Op;
 import dev.gatun.engine.Shape;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.op.AddBias;
+import dev.gatun.engine.op.Attention;
 import dev.gatun.engine.op.Concat;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Dropout;
@@ -23,7 +24,7 @@ import java.util.List;
 /**
  * The denoising U-Net: residual blocks at several resolutions, each half the one before, with
  * short-cuts between the way down and the way up; the time scales and shifts what each block has
- * normalized. Parameters have the names of diffusers' UNet2DModel; convolution weights are [T,C,K]
+ * normalized, and where the image is small each pixel attends to all others. Parameters have the names of diffusers' UNet2DModel; convolution weights are [T,C,K]
  * here and [K,C,R,S] there.
  *
  * <p>Letters: N images, H rows, W columns, C colours, F {@code filters}.
@@ -43,6 +44,9 @@ public final class UNet {
    * @param filters of the first resolution
    * @param multipliers of filters, a resolution each: {@code 1,2,2}
    * @param blocks at each resolution on the way down, one more on the way up
+   * @param attention resolutions that have attention, as the image's height there: {@code 16,8};
+   *     empty for none but the one in the middle, {@code none} for none at all
+   * @param headChannels of a head of attention
    * @param groups of channels that are normalized together
    * @param dropout share of features that training drops inside a block
    */
@@ -54,6 +58,8 @@ public final class UNet {
       int filters,
       String multipliers,
       int blocks,
+      String attention,
+      int headChannels,
       int groups,
       double dropout) {
     /**
@@ -75,6 +81,12 @@ public final class UNet {
               + last
               + ", since the last resolution is that much smaller: use fewer multipliers");
       require(blocks > 0, "blocks must be positive");
+      require(
+          attention.matches("(none|\\d{1,4}(,\\d{1,4})*)?"),
+          "attention must be heights such as 16,8, or none, not '" + attention + "'");
+      require(
+          headChannels > 0 && headChannels <= 128 && (attention.equals("none") || filters % headChannels == 0),
+          "filters must be a multiple of headChannels, 1 to 128");
       require(groups > 0 && filters % groups == 0, "filters must be a multiple of groups");
       require(dropout >= 0 && dropout < 1, "dropout must be in [0,1)");
     }
@@ -83,6 +95,10 @@ public final class UNet {
       if (!condition) {
         throw new IllegalArgumentException("unet: " + message);
       }
+    }
+
+    private boolean attends(int level) {
+      return List.of(attention.split(",")).contains(Integer.toString(height >> level));
     }
 
     private int[] widths() {
@@ -198,22 +214,34 @@ public final class UNet {
     }
 
     /**
-     * Group normalization and SiLU.
+     * Group normalization, and SiLU.
      *
      * @param modulation [N,1,1,2C], or null
      */
-    Feature norm(String name, int groups, Feature x, Feature modulation) {
+    Feature norm(String name, int groups, Feature x, Feature modulation, boolean silu) {
       Value gamma =
           parameter(
               new ParameterSpec(
                   name + ".weight", Shape.of(x.channels), new ParameterSpec.Init.Constant(1)));
       Value beta = parameter(ParameterSpec.bias(name + ".bias", x.channels));
-      GroupNorm norm = new GroupNorm(groups, EPSILON, true);
+      GroupNorm norm = new GroupNorm(groups, EPSILON, silu);
       return new Feature(
           modulation == null
               ? apply(norm, x.value, gamma, beta)
               : apply(norm, x.value, gamma, beta, modulation.value),
           x.channels);
+    }
+
+    /** Each pixel sees all of its image's. */
+    Feature attention(String name, int groups, int headChannels, Feature x) {
+      int c = x.channels;
+      Feature h = norm(name + ".group_norm", groups, x, null, false);
+      Value[] qkv = new Value[3];
+      for (int i = 0; i < 3; i++) {
+        qkv[i] = linear(name + List.of(".to_q", ".to_k", ".to_v").get(i), h, c).value;
+      }
+      Feature o = new Feature(apply(new Attention(c / headChannels), qkv), c);
+      return conv(name + ".to_out.0", Taps.point(), 1, 0, o, c, x.value);
     }
 
     Feature silu(Feature x) {
@@ -269,13 +297,17 @@ public final class UNet {
     }
 
     private Feature resnet(String name, Feature x, int out) {
-      Feature h = layers.norm(name + ".norm1", config.groups, x, null);
+      Feature h = layers.norm(name + ".norm1", config.groups, x, null, true);
       h = layers.conv(name + ".conv1", THREE, 1, 1, h, out, null);
       Feature modulation = layers.linear(name + ".time_emb_proj", embedding, 2 * out);
-      h = layers.norm(name + ".norm2", config.groups, h, modulation);
+      h = layers.norm(name + ".norm2", config.groups, h, modulation, true);
       h = layers.drop(config.dropout, h);
       Feature shortcut = x.channels == out ? x : layers.linear(name + ".conv_shortcut", x, out);
       return layers.conv(name + ".conv2", THREE, 1, 0, h, out, shortcut.value);
+    }
+
+    private Feature attended(String name, boolean there, Feature x) {
+      return there ? layers.attention(name, config.groups, config.headChannels, x) : x;
     }
 
     Feature x(Value value) {
@@ -290,6 +322,7 @@ public final class UNet {
         String block = "down_blocks." + level;
         for (int i = 0; i < config.blocks; i++) {
           x = resnet(block + ".resnets." + i, x, widths[level]);
+          x = attended(block + ".attentions." + i, config.attends(level), x);
           shortcuts.add(x);
         }
         if (level < widths.length - 1) {
@@ -298,18 +331,20 @@ public final class UNet {
         }
       }
       x = resnet("mid_block.resnets.0", x, x.channels);
+      x = attended("mid_block.attentions.0", !config.attention.equals("none"), x);
       x = resnet("mid_block.resnets.1", x, x.channels);
       for (int level = widths.length - 1; level >= 0; level--) {
         String block = "up_blocks." + (widths.length - 1 - level);
         for (int i = 0; i <= config.blocks; i++) {
           x = layers.concat(x, shortcuts.removeLast());
           x = resnet(block + ".resnets." + i, x, widths[level]);
+          x = attended(block + ".attentions." + i, config.attends(level), x);
         }
         if (level > 0) {
           x = layers.upsample(block + ".upsamplers.0.conv", x);
         }
       }
-      x = layers.norm("conv_norm_out", config.groups, x, null);
+      x = layers.norm("conv_norm_out", config.groups, x, null, true);
       return layers.conv("conv_out", THREE, 1, 0, x, config.channels, null).value;
     }
   }

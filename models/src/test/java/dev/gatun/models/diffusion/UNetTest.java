@@ -27,7 +27,7 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
 class UNetTest {
-  private static final UNet.Config TINY = new UNet.Config(8, 8, 1, 3, 8, "1,2", 1, 4, 0.1);
+  private static final UNet.Config TINY = new UNet.Config(8, 8, 1, 3, 8, "1,2", 1, "4", 8, 4, 0.1);
 
   private static Device device;
 
@@ -58,6 +58,9 @@ class UNetTest {
             "down_blocks.1.resnets.0.conv_shortcut.weight",
             "mid_block.resnets.1.conv2.bias",
             "up_blocks.0.resnets.1.conv1.weight",
+            "down_blocks.1.attentions.0.to_q.weight",
+            "mid_block.attentions.0.to_out.0.bias",
+            "up_blocks.0.attentions.1.group_norm.weight",
             "up_blocks.0.upsamplers.0.conv.weight",
             "up_blocks.1.resnets.1.conv_shortcut.bias",
             "conv_norm_out.weight",
@@ -65,18 +68,17 @@ class UNetTest {
       assertTrue(names.contains(name), name + " is not in " + names);
     }
     assertTrue(names.stream().noneMatch(n -> n.startsWith("up_blocks.1.upsamplers")));
+    assertTrue(names.stream().noneMatch(n -> n.startsWith("down_blocks.0.attentions")));
   }
 
-  /** DDPM's network for CIFAR-10 has 35,746,307 parameters, its attention and no scales. */
+  /** DDPM's network for CIFAR-10 has 35,746,307 parameters, and no scales. */
   @Test
   void thePapersNetworkHasThePapersSize() {
-    UNet paper = new UNet(new UNet.Config(32, 32, 3, 0, 128, "1,2,2,2", 2, 32, 0.1));
+    UNet paper = new UNet(new UNet.Config(32, 32, 3, 0, 128, "1,2,2,2", 2, "16", 128, 32, 0.1));
     long count = paper.parameters().stream().mapToLong(p -> p.shape().elements()).sum();
     // a scale beside each shift: 512 weights and a bias for each channel of 22 blocks
     long scales = 513L * (5 * 128 + 17 * 256);
-    // six of them at 16x16: a norm, and four linear layers of 256 channels
-    long attention = 6L * (2 * 256 + 4 * 257 * 256);
-    assertEquals(35_746_307, count - scales + attention);
+    assertEquals(35_746_307, count - scales);
   }
 
   @Test
@@ -84,17 +86,21 @@ class UNetTest {
     IllegalArgumentException e =
         assertThrows(
             IllegalArgumentException.class,
-            () -> new UNet.Config(30, 28, 1, 0, 8, "1,2,2", 1, 4, 0));
+            () -> new UNet.Config(30, 28, 1, 0, 8, "1,2,2", 1, "", 8, 4, 0));
     assertEquals(
         "unet: height and width must be multiples of 4, since the last resolution is that much"
             + " smaller: use fewer multipliers",
         e.getMessage());
     assertThrows(
-        IllegalArgumentException.class, () -> new UNet.Config(8, 8, 1, 0, 8, "1,x", 1, 4, 0));
+        IllegalArgumentException.class, () -> new UNet.Config(8, 8, 1, 0, 8, "1", 1, "4,", 8, 4, 0));
     assertThrows(
-        IllegalArgumentException.class, () -> new UNet.Config(8, 8, 1, 0, 8, "1", 1, 3, 0));
+        IllegalArgumentException.class, () -> new UNet.Config(8, 8, 1, 0, 8, "1", 1, "4", 3, 4, 0));
     assertThrows(
-        IllegalArgumentException.class, () -> new UNet.Config(8, 8, 1, 1, 8, "1", 1, 4, 0));
+        IllegalArgumentException.class, () -> new UNet.Config(8, 8, 1, 0, 8, "1,x", 1, "", 8, 4, 0));
+    assertThrows(
+        IllegalArgumentException.class, () -> new UNet.Config(8, 8, 1, 0, 8, "1", 1, "", 8, 3, 0));
+    assertThrows(
+        IllegalArgumentException.class, () -> new UNet.Config(8, 8, 1, 1, 8, "1", 1, "", 8, 4, 0));
   }
 
   /** A step of training, and what is needed for it. */
