@@ -42,18 +42,23 @@ class PyTorchPeerTest {
 
   @BeforeAll
   static void find() throws Exception {
+    python = pythonWithTorch();
+    assumeTrue(
+        python != null,
+        "no PyTorch here: apt-get install python3-torch, or -Dgatun.test.python=PATH of a Python"
+            + " that has it");
+  }
+
+  /** A Python that has PyTorch, or null. */
+  static String pythonWithTorch() throws InterruptedException {
     String named = System.getProperty("gatun.test.python");
     for (String candidate :
         named == null ? List.of("python3", "/usr/bin/python3") : List.of(named)) {
       if (imports(candidate)) {
-        python = candidate;
-        return;
+        return candidate;
       }
     }
-    assumeTrue(
-        false,
-        "no PyTorch here: apt-get install python3-torch, or -Dgatun.test.python=PATH of a Python"
-            + " that has it");
+    return null;
   }
 
   private static boolean imports(String candidate) throws InterruptedException {
