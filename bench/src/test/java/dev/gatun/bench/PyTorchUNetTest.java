@@ -57,7 +57,9 @@ class PyTorchUNetTest {
         float[] values = new float[spec.shape().elements()];
         boolean norm = spec.name().contains("norm") && spec.name().endsWith(".weight");
         double size =
-            spec.shape().rank() == 3 ? 1 / Math.sqrt(spec.shape().dim(0) * spec.shape().dim(1)) : 0.3;
+            spec.shape().rank() == 3
+                ? 1 / Math.sqrt(spec.shape().dim(0) * spec.shape().dim(1))
+                : 0.3;
         for (int i = 0; i < values.length; i++) {
           values[i] = (float) ((norm ? 1 : 0) + size * random.nextGaussian());
         }
@@ -73,7 +75,8 @@ class PyTorchUNetTest {
       }
       x.write(noise);
       Tensor times = owned.add(Tensor.allocate(device, DType.F32, n)).write(0.5f, 17, 999);
-      Tensor labels = owned.add(Tensor.allocate(device, DType.U8, n)).write((byte) 2, (byte) 0, (byte) 1);
+      Tensor labels =
+          owned.add(Tensor.allocate(device, DType.U8, n)).write((byte) 2, (byte) 0, (byte) 1);
       Graph graph = new Graph();
       Map<String, Value> bound = new HashMap<>();
       weights.specs().forEach(s -> bound.put(s.name(), graph.bind(weights.get(s.name()))));
@@ -120,7 +123,8 @@ class PyTorchUNetTest {
       Said said = run(python, export(config));
       assertEquals(0, said.exitCode, config + ": " + said.output);
       JsonNode result = new ObjectMapper().readTree(said.output.lines().toList().getLast());
-      System.out.println("difference " + result.path("difference") + " of " + result.path("largest"));
+      System.out.println(
+          "difference " + result.path("difference") + " of " + result.path("largest"));
       assertTrue(result.path("largest").asDouble() > 0.1, said.output);
     }
   }

@@ -15,10 +15,9 @@ import java.util.List;
  *
  * <p>Inputs: q [N,L,heads*D], k and v [N,M,heads*D], alike f32 or bf16; or one of them all, qkv
  * [N,L,3*heads*D], q then k then v along the channels. L and M may be several axes, such as an
- * image's rows and columns. D is 1 to 128. Outputs: o like q; lse
- * [N,heads,L] f32, the log-sum-exp (natural) of each query's scaled scores, which the gradient
- * reads. The softmax is in f32; both products are of elements in the inputs' dtype, so bf16 weights
- * of v are rounded once.
+ * image's rows and columns. D is 1 to 128. Outputs: o like q; lse [N,heads,L] f32, the log-sum-exp
+ * (natural) of each query's scaled scores, which the gradient reads. The softmax is in f32; both
+ * products are of elements in the inputs' dtype, so bf16 weights of v are rounded once.
  *
  * @param heads how many parts the channels are divided into
  * @see "Vaswani et al. 2017, Attention Is All You Need, section 3.2"

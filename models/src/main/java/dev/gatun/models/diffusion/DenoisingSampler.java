@@ -98,11 +98,7 @@ public final class DenoisingSampler implements AutoCloseable {
         graph.apply(
             denoise,
             List.of(
-                graph.bind(x),
-                graph.bind(previous),
-                said,
-                graph.bind(table),
-                graph.bind(state)));
+                graph.bind(x), graph.bind(previous), said, graph.bind(table), graph.bind(state)));
     graph.store(next.get(0), input);
     graph.store(next.get(1), times);
   }

@@ -24,8 +24,8 @@ import java.util.List;
 /**
  * The denoising U-Net: residual blocks at several resolutions, each half the one before, with
  * short-cuts between the way down and the way up; the time scales and shifts what each block has
- * normalized, and where the image is small each pixel attends to all others. Parameters have the names of diffusers' UNet2DModel; convolution weights are [T,C,K]
- * here and [K,C,R,S] there.
+ * normalized, and where the image is small each pixel attends to all others. Parameters have the
+ * names of diffusers' UNet2DModel; convolution weights are [T,C,K] here and [K,C,R,S] there.
  *
  * <p>Letters: N images, H rows, W columns, C colours, F {@code filters}.
  *
@@ -85,7 +85,9 @@ public final class UNet {
           attention.matches("(none|\\d{1,4}(,\\d{1,4})*)?"),
           "attention must be heights such as 16,8, or none, not '" + attention + "'");
       require(
-          headChannels > 0 && headChannels <= 128 && (attention.equals("none") || filters % headChannels == 0),
+          headChannels > 0
+              && headChannels <= 128
+              && (attention.equals("none") || filters % headChannels == 0),
           "filters must be a multiple of headChannels, 1 to 128");
       require(groups > 0 && filters % groups == 0, "filters must be a multiple of groups");
       require(dropout >= 0 && dropout < 1, "dropout must be in [0,1)");

@@ -110,8 +110,7 @@ class DenoisingSamplerTest {
                   IllegalArgumentException.class,
                   () -> sampler.sample(2, 1, new byte[] {0, 3}, done -> {}))
               .getMessage());
-      assertThrows(
-          IllegalArgumentException.class, () -> sampler.sample(2, 1, null, done -> {}));
+      assertThrows(IllegalArgumentException.class, () -> sampler.sample(2, 1, null, done -> {}));
       assertThrows(
           IllegalArgumentException.class, () -> sampler.sample(2, 1, new byte[1], done -> {}));
     }

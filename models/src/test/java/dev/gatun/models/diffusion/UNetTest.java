@@ -92,11 +92,13 @@ class UNetTest {
             + " smaller: use fewer multipliers",
         e.getMessage());
     assertThrows(
-        IllegalArgumentException.class, () -> new UNet.Config(8, 8, 1, 0, 8, "1", 1, "4,", 8, 4, 0));
+        IllegalArgumentException.class,
+        () -> new UNet.Config(8, 8, 1, 0, 8, "1", 1, "4,", 8, 4, 0));
     assertThrows(
         IllegalArgumentException.class, () -> new UNet.Config(8, 8, 1, 0, 8, "1", 1, "4", 3, 4, 0));
     assertThrows(
-        IllegalArgumentException.class, () -> new UNet.Config(8, 8, 1, 0, 8, "1,x", 1, "", 8, 4, 0));
+        IllegalArgumentException.class,
+        () -> new UNet.Config(8, 8, 1, 0, 8, "1,x", 1, "", 8, 4, 0));
     assertThrows(
         IllegalArgumentException.class, () -> new UNet.Config(8, 8, 1, 0, 8, "1", 1, "", 8, 3, 0));
     assertThrows(
