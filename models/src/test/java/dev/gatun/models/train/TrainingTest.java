@@ -113,7 +113,7 @@ class TrainingTest extends WithDevice {
     Assumptions.assumeTrue(device.refuses(DType.BF16) == null, () -> device.refuses(DType.BF16));
     Dataset data = waves(8, 3, 64);
     double[] bits = new double[2];
-    Arrays.setAll(bits, i -> trained(name, data, 0, i == 0 ? DType.F32 : DType.BF16, 40, Map.of()));
+    Arrays.setAll(bits, i -> trained(name, data, 0, i == 0 ? DType.F32 : DType.BF16, 20, Map.of()));
     System.out.println(name + ": f32 " + bits[0] + ", bf16 " + bits[1] + " bits/dim");
     assertEquals(bits[0], bits[1], 0.005 * bits[0]);
   }
