@@ -53,8 +53,8 @@ final class CpuGroupNorm {
     pixels = shape.dim(1) * shape.dim(2);
     channels = shape.dim(3);
     width = channels / op.groups();
-    int workers = Runtime.getRuntime().availableProcessors();
-    parts = images >= workers ? 1 : Math.min(op.groups(), workers);
+    int threads = device.workers().threads();
+    parts = images >= threads ? 1 : Math.min(op.groups(), threads);
   }
 
   static Launch forward(CpuDevice d, GroupNorm op, List<Tensor> in, List<Tensor> out) {
