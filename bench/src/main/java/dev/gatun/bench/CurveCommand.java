@@ -14,7 +14,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
 /** {@code gatun curve}. */
-@Command(name = "curve", description = "Draws how runs were trained: bits a dimension over time.")
+@Command(name = "curve", description = "Draws how runs were trained: their loss over time.")
 final class CurveCommand implements Callable<Integer> {
   private final Console console;
 
@@ -37,6 +37,15 @@ final class CurveCommand implements Callable<Integer> {
       List<MetricsLog.Line> lines = folder.metrics();
       if (lines.isEmpty()) {
         throw new UsageException(run + ": was not trained yet, there is nothing to draw");
+      }
+      if (!all.isEmpty()
+          && all.values().iterator().next().getFirst().objective()
+              != lines.getFirst().objective()) {
+        throw new UsageException(
+            run
+                + ": its "
+                + lines.getFirst().objective().unit()
+                + " cannot be compared with what the runs before it have; draw it alone");
       }
       String name = folder.model().name();
       if (all.put(all.containsKey(name) ? name + ", " + run : name, lines) != null) {

@@ -9,7 +9,7 @@ import dev.gatun.engine.io.FormatException;
 import dev.gatun.models.Model.ImageShape;
 import dev.gatun.models.Models;
 import dev.gatun.models.Models.Preset;
-import dev.gatun.models.pixelcnn.Sampler;
+import dev.gatun.models.Sampler;
 import dev.gatun.models.train.Evaluator;
 import dev.gatun.models.train.RunConfig;
 import dev.gatun.models.train.RunConfig.DataSummary;
@@ -188,7 +188,7 @@ final class DemoCommand implements Callable<Integer> {
     all.put("dtype", folder.config().training().dtype().label());
     all.put("seed", seed);
     all.put("trainSteps", trained.steps());
-    all.put("trainBitsPerDim", trained.bitsPerDim());
+    all.put("trainBitsPerDim", trained.loss());
     all.put("trainSeconds", trained.seconds());
     all.put("trainImagesPerSecond", trained.imagesPerSecond());
     all.put("totalSeconds", total);

@@ -4,7 +4,7 @@ import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.models.Model;
 import dev.gatun.models.Models;
-import dev.gatun.models.pixelcnn.Sampler;
+import dev.gatun.models.Sampler;
 import dev.gatun.models.train.RunFolder;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -121,9 +121,8 @@ final class DrawOptions {
       DType type,
       String name,
       Sampler.Request request) {
-    long rows = (long) request.count() * model.imageShape().height();
     try (Sampler sampler = Models.sampler(name, device, model, checkpoint.weights(), type);
-        Progress progress = new Progress(console, "sample", rows)) {
+        Progress progress = new Progress(console, "sample", sampler.work(request.count()))) {
       return sampler.sample(request, done -> progress.update(done, ""));
     }
   }

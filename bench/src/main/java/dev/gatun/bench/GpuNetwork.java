@@ -17,7 +17,7 @@ import dev.gatun.models.Models;
 import dev.gatun.models.Models.Preset;
 import dev.gatun.models.Records;
 import dev.gatun.models.pixelcnn.PixelModel;
-import dev.gatun.models.pixelcnn.Sampler;
+import dev.gatun.models.Sampler;
 import dev.gatun.models.train.Trainer;
 import java.io.IOException;
 import java.nio.file.Path;

@@ -1,6 +1,7 @@
 package dev.gatun.bench;
 
 import dev.gatun.engine.io.AtomicFile;
+import dev.gatun.models.Model;
 import dev.gatun.models.train.MetricsLog;
 import java.awt.Color;
 import java.io.ByteArrayOutputStream;
@@ -16,7 +17,7 @@ import org.knowm.xchart.XYSeries;
 import org.knowm.xchart.style.Styler.LegendPosition;
 import org.knowm.xchart.style.markers.SeriesMarkers;
 
-/** Curves of training runs, in bits a dimension. */
+/** Curves of training runs. */
 final class LossChart {
   private static final int POINTS = 120;
 
@@ -31,12 +32,12 @@ final class LossChart {
   static void write(Path file, String title, List<MetricsLog.Line> lines, double heldOut)
       throws IOException {
     double[] steps = lines.stream().mapToDouble(MetricsLog.Line::step).toArray();
-    XYChart chart = chart(title, "step");
+    XYChart chart = chart(title, "step", lines.getFirst().objective());
     add(
         chart,
         "training batches",
         steps,
-        lines.stream().mapToDouble(MetricsLog.Line::bitsPerDim).toArray());
+        lines.stream().mapToDouble(MetricsLog.Line::loss).toArray());
     double[] ends = {0, steps[steps.length - 1]};
     add(chart, "held-out images, at the end", ends, new double[] {heldOut, heldOut});
     save(file, chart);
@@ -46,11 +47,14 @@ final class LossChart {
    * Draws the curves of several runs over minutes of training; each point is the mean of the log's
    * lines since the one before.
    *
-   * @param runs what each logged, by its name
+   * @param runs what each logged, by its name; all of one objective
    */
   static void compare(Path file, Map<String, List<MetricsLog.Line>> runs) throws IOException {
-    XYChart chart = chart("bits/dim of training batches", "minutes");
+    Model.Objective objective = runs.values().iterator().next().getFirst().objective();
+    boolean bitsPerDim = objective == Model.Objective.BITS_PER_DIM;
+    XYChart chart = chart(objective.unit() + " of training batches", "minutes", objective);
     double lowest = Double.POSITIVE_INFINITY;
+    double last = Double.NEGATIVE_INFINITY;
     for (Map.Entry<String, List<MetricsLog.Line>> run : runs.entrySet()) {
       List<MetricsLog.Line> lines = run.getValue();
       int points = Math.min(POINTS, lines.size());
@@ -61,29 +65,32 @@ final class LossChart {
         List<MetricsLog.Line> part =
             lines.subList(from, (int) ((long) lines.size() * (i + 1) / points));
         minutes[i] = part.getLast().seconds() / 60;
-        bits[i] = part.stream().mapToDouble(MetricsLog.Line::bitsPerDim).average().orElseThrow();
+        bits[i] = part.stream().mapToDouble(MetricsLog.Line::loss).average().orElseThrow();
         lowest = Math.min(lowest, bits[i]);
       }
+      last = Math.max(last, bits[points - 1]);
       add(chart, run.getKey(), minutes, bits);
     }
     // the first minutes come from far above; what matters is where the curves end
-    chart.getStyler().setYAxisMin(lowest - 0.1);
-    chart.getStyler().setYAxisMax(lowest + 1);
+    chart.getStyler().setYAxisMin(bitsPerDim ? lowest - 0.1 : 0);
+    chart.getStyler().setYAxisMax(bitsPerDim ? lowest + 1 : 3 * last);
     save(file, chart);
   }
 
-  private static XYChart chart(String title, String xTitle) {
+  private static XYChart chart(String title, String xTitle, Model.Objective objective) {
     XYChart chart =
         new XYChartBuilder()
             .width(900)
             .height(500)
             .title(title)
             .xAxisTitle(xTitle)
-            .yAxisTitle("bits/dim")
+            .yAxisTitle(objective.unit())
             .build();
     chart.getStyler().setLegendPosition(LegendPosition.InsideNE);
     chart.getStyler().setChartBackgroundColor(Color.WHITE);
-    chart.getStyler().setYAxisDecimalPattern("0.00");
+    chart
+        .getStyler()
+        .setYAxisDecimalPattern(objective == Model.Objective.BITS_PER_DIM ? "0.00" : "0.000");
     chart.getStyler().setXAxisMin(0.0);
     return chart;
   }

@@ -8,7 +8,7 @@ import dev.gatun.models.Model.ImageShape;
 import dev.gatun.models.Models;
 import dev.gatun.models.Models.Preset;
 import dev.gatun.models.pixelcnn.PixelModel;
-import dev.gatun.models.pixelcnn.Sampler;
+import dev.gatun.models.Sampler;
 import dev.gatun.models.train.Trainer;
 import java.util.ArrayList;
 import java.util.Arrays;

@@ -8,6 +8,7 @@ import dev.gatun.engine.Tensor;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.train.ParameterSpec;
 import dev.gatun.engine.train.Parameters;
+import dev.gatun.models.LikelihoodModel;
 import dev.gatun.models.Model;
 import dev.gatun.models.pixelcnn.GatedPixelCnn;
 import java.util.LinkedHashMap;
@@ -30,7 +31,7 @@ final class PeerCheck {
   /** Of the whole first step: the bound of a single weight says little where gradients vanish. */
   private static final double STEP_TOLERANCE = 0.01;
 
-  private final Model model;
+  private final LikelihoodModel model;
   private final int count;
   private final Map<String, Object> report = new LinkedHashMap<>();
   private final Map<String, float[]> gradients = new LinkedHashMap<>();
@@ -42,7 +43,7 @@ final class PeerCheck {
    * @param count images
    */
   PeerCheck(Model model, int count) {
-    this.model = model;
+    this.model = LikelihoodModel.of(model);
     this.count = count;
   }
 

@@ -9,7 +9,7 @@ import dev.gatun.models.Models.Preset;
 import dev.gatun.models.pixelcnn.CachedSampler;
 import dev.gatun.models.pixelcnn.FullSampler;
 import dev.gatun.models.pixelcnn.PixelModel;
-import dev.gatun.models.pixelcnn.Sampler;
+import dev.gatun.models.Sampler;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;

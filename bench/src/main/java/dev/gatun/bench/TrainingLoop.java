@@ -1,5 +1,6 @@
 package dev.gatun.bench;
 
+import dev.gatun.models.Model;
 import dev.gatun.models.train.DivergedException;
 import dev.gatun.models.train.MetricsLog;
 import dev.gatun.models.train.RunFolder;
@@ -52,11 +53,11 @@ final class TrainingLoop {
    * What came of it.
    *
    * @param steps done in all
-   * @param bitsPerDim of the last steps; NaN if there were none
+   * @param loss of the last steps, as the model's objective; NaN if there were none
    * @param seconds of this call
    */
   record Result(
-      long steps, double bitsPerDim, double imagesPerSecond, double seconds, boolean interrupted) {}
+      long steps, double loss, double imagesPerSecond, double seconds, boolean interrupted) {}
 
   /**
    * Trains until the goal is reached or the user interrupts, and writes a checkpoint then.
@@ -65,7 +66,7 @@ final class TrainingLoop {
    */
   Result run(Goal goal, Console console) throws IOException {
     long firstStep = trainer.steps();
-    double bits = Double.NaN;
+    double loss = Double.NaN;
     folder.discardStaged();
     if (firstStep == 0) {
       folder.save(trainer);
@@ -74,7 +75,7 @@ final class TrainingLoop {
         Progress progress = new Progress(console, "train", goal.total())) {
       List<MetricsLog.Line> before = folder.metrics();
       double secondsBefore = before.isEmpty() ? 0 : before.getLast().seconds();
-      Window window = new Window(trainer.config().batch());
+      Window window = new Window(trainer.model().objective(), trainer.config().batch());
       double start = now();
       double nextCheckpoint = start + CHECKPOINT_MIN_SECONDS;
       boolean staged = false;
@@ -86,7 +87,7 @@ final class TrainingLoop {
           staged = false;
         }
         if (trainer.steps() % LOG_STEPS == 0) {
-          bits = window.bits();
+          loss = window.loss();
           log.append(window.line(trainer.steps(), secondsBefore + now() - start));
           progress.update(goal.done(trainer.steps(), now() - start), window.text(trainer.steps()));
           window.clear();
@@ -100,7 +101,7 @@ final class TrainingLoop {
       }
       double seconds = now() - start;
       if (!window.isEmpty()) {
-        bits = window.bits();
+        loss = window.loss();
         log.append(window.line(trainer.steps(), secondsBefore + seconds));
         progress.update(goal.done(trainer.steps(), seconds), window.text(trainer.steps()));
       }
@@ -109,7 +110,7 @@ final class TrainingLoop {
       folder.discardStaged();
       long done = trainer.steps() - firstStep;
       double rate = done == 0 ? 0 : done * trainer.config().batch() / seconds;
-      return new Result(trainer.steps(), bits, rate, seconds, interrupts.requested());
+      return new Result(trainer.steps(), loss, rate, seconds, interrupts.requested());
     }
   }
 
@@ -133,17 +134,19 @@ final class TrainingLoop {
 
   /** The steps since the last line of the log. */
   private static final class Window {
+    private final Model.Objective objective;
     private final int batch;
     private double sum;
     private int steps;
     private double began = now();
 
-    Window(int batch) {
+    Window(Model.Objective objective, int batch) {
+      this.objective = objective;
       this.batch = batch;
     }
 
-    void add(double bits) {
-      sum += bits;
+    void add(double loss) {
+      sum += loss;
       steps++;
     }
 
@@ -151,7 +154,7 @@ final class TrainingLoop {
       return steps == 0;
     }
 
-    double bits() {
+    double loss() {
       return sum / steps;
     }
 
@@ -160,12 +163,17 @@ final class TrainingLoop {
     }
 
     MetricsLog.Line line(long step, double seconds) {
-      return new MetricsLog.Line(step, bits(), rate(), seconds);
+      return new MetricsLog.Line(step, objective, loss(), rate(), seconds);
     }
 
     String text(long step) {
       return String.format(
-          Locale.ROOT, "step %d  %.3f bits/dim  %.0f images/s", step, bits(), rate());
+          Locale.ROOT,
+          "step %d  %.3f %s  %.0f images/s",
+          step,
+          loss(),
+          objective.unit(),
+          rate());
     }
 
     void clear() {

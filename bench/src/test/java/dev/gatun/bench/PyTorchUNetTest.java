@@ -117,9 +117,9 @@ class PyTorchUNetTest {
     assumeTrue(python != null, "no PyTorch here: apt-get install python3-torch");
     for (UNet.Config config :
         List.of(
-            new UNet.Config(8, 12, 3, 0, 8, "1,2", 2, "4", 4, 4, 0.1),
-            new UNet.Config(16, 16, 1, 3, 16, "1,1,2", 1, "8,4", 16, 8, 0),
-            new UNet.Config(4, 4, 1, 0, 8, "1", 1, "none", 8, 2, 0))) {
+            new UNet.Config(8, 12, 3, 0, 8, "1,2", 2, "4", 4, 4, 0.1, true, false),
+            new UNet.Config(16, 16, 1, 3, 16, "1,1,2", 1, "8,4", 16, 8, 0, true, false),
+            new UNet.Config(4, 4, 1, 0, 8, "1", 1, "none", 8, 2, 0, true, false))) {
       Said said = run(python, export(config));
       assertEquals(0, said.exitCode, config + ": " + said.output);
       JsonNode result = new ObjectMapper().readTree(said.output.lines().toList().getLast());
@@ -133,7 +133,7 @@ class PyTorchUNetTest {
   void aFileThatDoesNotFitIsRefused() throws Exception {
     String python = PyTorchPeerTest.pythonWithTorch();
     assumeTrue(python != null, "no PyTorch here: apt-get install python3-torch");
-    Path file = export(new UNet.Config(4, 4, 1, 0, 8, "1", 1, "none", 8, 2, 0));
+    Path file = export(new UNet.Config(4, 4, 1, 0, 8, "1", 1, "none", 8, 2, 0, true, false));
     byte[] bytes = Files.readAllBytes(file);
     String text = new String(bytes, StandardCharsets.ISO_8859_1);
     // the same length, another name

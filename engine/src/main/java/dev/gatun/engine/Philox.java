@@ -28,7 +28,9 @@ public final class Philox {
     DROPOUT,
     NOISE,
     TEST,
-    TIMES
+    TIMES,
+    FLIP,
+    LABELS
   }
 
   /** The 4 words of counter (c0,c1,c2,c3), written to {@code out}. */

@@ -4,7 +4,6 @@ import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.Models.Preset;
-import dev.gatun.models.pixelcnn.Sampler;
 import dev.gatun.models.train.TrainConfig;
 import java.util.List;
 import java.util.Set;

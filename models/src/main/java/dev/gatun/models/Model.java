@@ -3,14 +3,15 @@ package dev.gatun.models;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.Graph;
+import dev.gatun.engine.Shape;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.train.ParameterSpec;
 import dev.gatun.engine.train.Parameters;
 import java.util.List;
 
-/** A generative model of images: its configuration, its parameters, its loss. It owns no memory. */
+/** A model of images: its configuration, its parameters, its loss. It owns no memory. */
 public interface Model {
-  /** Looks up a parameter's value in the graph being built. */
+  /** Looks up a parameter's value, or a constant's, in the graph being built. */
   @FunctionalInterface
   interface Weights {
     Value get(String name);
@@ -33,29 +34,100 @@ public interface Model {
   int classes();
 
   /**
+   * The share of training images whose label is withheld; they have the label {@link #classes}.
+   *
+   * @see "Ho and Salimans 2021, Classifier-Free Diffusion Guidance, algorithm 1"
+   */
+  default double labelDropout() {
+    return 0;
+  }
+
+  /** What the model is shown of the image that it is to make. */
+  default Condition condition() {
+    return Condition.NONE;
+  }
+
+  /** Tables that the loss reads and no training changes. */
+  default List<Constant> constants() {
+    return List.of();
+  }
+
+  /** A table [..] f32 that is looked up by name as parameters are. */
+  record Constant(String name, Shape shape, float[] values) {}
+
+  /**
    * What a network is applied to.
    *
    * @param images [N,H,W,C] u8
-   * @param labels [N] u8, below {@link Model#classes}; null where there are none
+   * @param labels [N] u8, up to {@link Model#classes}; null where there are none
+   * @param condition [N,H,W,D] u8, as {@link Model#condition} says; null where there is none
    * @param type dtype of activations
    * @param training null outside of training
    */
-  record Input(Value images, Value labels, DType type, Training training) {}
+  record Input(Value images, Value labels, Value condition, DType type, Training training) {
+    /** Without a condition. */
+    public Input(Value images, Value labels, DType type, Training training) {
+      this(images, labels, null, type, training);
+    }
+  }
 
   /**
    * What differs in training.
    *
-   * @param step [1] f64, how many steps were done: dropout draws anew at each
-   * @param seed of dropout
+   * @param step [1] f64, how many steps were done: what is random is drawn anew at each
+   * @param seed of what is random
+   * @param first number of the first image in its batch, which a lane may have a part of
    */
-  record Training(Value step, long seed) {}
+  record Training(Value step, long seed, int first) {
+    /** A seed of dropout: what is dropped of one part has nothing to do with another's. */
+    public long dropoutSeed() {
+      return seed + first * 0x9E3779B97F4A7C15L;
+    }
+  }
+
+  /** What training minimizes, and how people read it. */
+  Objective objective();
+
+  /** What a loss is a measure of. */
+  enum Objective {
+    /** A negative log-likelihood, the mean of all dimensions. */
+    BITS_PER_DIM("bitsPerDim", "bits/dim", 1 / Math.log(2)),
+    /** A number that falls, to be compared with that of the same model alone. */
+    LOSS("loss", "loss", 1);
+
+    private final String key;
+    private final String unit;
+    private final double scale;
+
+    Objective(String key, String unit, double scale) {
+      this.key = key;
+      this.unit = unit;
+      this.scale = scale;
+    }
+
+    /** As in JSON. */
+    public String key() {
+      return key;
+    }
+
+    /** As people read it. */
+    public String unit() {
+      return unit;
+    }
+
+    /** What is reported, of what {@link Model#loss} is. */
+    public double of(double loss) {
+      return scale * loss;
+    }
+  }
 
   /**
-   * The negative log-likelihood.
+   * What training minimizes.
    *
-   * @return nats
+   * @param input with {@link Training}
+   * @return [1] f32, the mean over the images; nats a dimension where it is a likelihood
    */
-  Nats nats(Graph graph, Weights weights, Input input);
+  Value loss(Graph graph, Weights weights, Input input);
 
   /**
    * Fits freshly drawn parameters to data, before the first step; most models have nothing to do.

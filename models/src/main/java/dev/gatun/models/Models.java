@@ -4,7 +4,6 @@ import com.fasterxml.jackson.databind.JsonNode;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.train.Parameters;
-import dev.gatun.models.pixelcnn.Sampler;
 import dev.gatun.models.train.TrainConfig;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -20,6 +19,9 @@ public final class Models {
 
   static {
     for (Family family : PixelFamily.all()) {
+      FAMILIES.put(family.name(), family);
+    }
+    for (Family family : DenoisingFamily.all()) {
       FAMILIES.put(family.name(), family);
     }
   }

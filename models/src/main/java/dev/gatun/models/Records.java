@@ -5,12 +5,15 @@ import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.MapperFeature;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.cfg.EnumFeature;
 import com.fasterxml.jackson.databind.exc.ValueInstantiationException;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.RecordComponent;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
+import java.util.stream.Stream;
 
 /** Configurations are records: here they meet text and JSON. */
 public final class Records {
@@ -22,17 +25,23 @@ public final class Records {
           .enable(DeserializationFeature.FAIL_ON_NULL_FOR_PRIMITIVES)
           .disable(DeserializationFeature.ACCEPT_FLOAT_AS_INT)
           .disable(MapperFeature.ALLOW_COERCION_OF_SCALARS)
+          .enable(MapperFeature.ACCEPT_CASE_INSENSITIVE_ENUMS)
+          .enable(EnumFeature.WRITE_ENUMS_TO_LOWERCASE)
           .build();
 
   private Records() {}
 
+  /** Names of the components, those of records among them in their place. */
   static List<String> keys(Record config) {
-    return Arrays.stream(config.getClass().getRecordComponents())
-        .map(RecordComponent::getName)
-        .toList();
+    return keys(config.getClass()).toList();
   }
 
-  /** The record with one component parsed from text. */
+  private static Stream<String> keys(Class<?> record) {
+    return Arrays.stream(record.getRecordComponents())
+        .flatMap(c -> c.getType().isRecord() ? keys(c.getType()) : Stream.of(c.getName()));
+  }
+
+  /** The record with one component, or one of a record in it, parsed from text. */
   static Record with(Record config, String key, String value) {
     RecordComponent[] components = config.getClass().getRecordComponents();
     Class<?>[] types = new Class<?>[components.length];
@@ -40,10 +49,13 @@ public final class Records {
     try {
       for (int i = 0; i < components.length; i++) {
         types[i] = components[i].getType();
-        values[i] =
-            components[i].getName().equals(key)
-                ? parse(key, value, types[i])
-                : components[i].getAccessor().invoke(config);
+        Object now = components[i].getAccessor().invoke(config);
+        if (types[i].isRecord()) {
+          boolean inside = keys(types[i]).anyMatch(key::equals);
+          values[i] = inside ? with((Record) now, key, value) : now;
+        } else {
+          values[i] = components[i].getName().equals(key) ? parse(key, value, types[i]) : now;
+        }
       }
       return config.getClass().getDeclaredConstructor(types).newInstance(values);
     } catch (InvocationTargetException e) {
@@ -66,6 +78,9 @@ public final class Records {
       if (type == double.class) {
         return Double.valueOf(value);
       }
+      if (type == String.class) {
+        return value;
+      }
     } catch (NumberFormatException e) {
       throw new IllegalArgumentException(
           key
@@ -75,7 +90,23 @@ public final class Records {
               + (type == double.class ? "a number" : "a whole number"),
           e);
     }
+    if (type == boolean.class) {
+      return choice(key, value, List.of(true, false));
+    }
+    if (type.isEnum()) {
+      return choice(key, value, List.of(type.getEnumConstants()));
+    }
     throw new IllegalStateException(key + " is of " + type + ", which has no text form");
+  }
+
+  private static Object choice(String key, String value, List<?> choices) {
+    List<String> labels = choices.stream().map(c -> c.toString().toLowerCase(Locale.ROOT)).toList();
+    int index = labels.indexOf(value);
+    if (index < 0) {
+      throw new IllegalArgumentException(
+          key + "=" + value + ": expected " + String.join(" or ", labels));
+    }
+    return choices.get(index);
   }
 
   /** A record as a JSON object. */

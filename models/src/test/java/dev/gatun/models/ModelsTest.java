@@ -51,11 +51,18 @@ class ModelsTest {
 
   @Test
   void namesAreThoseOfTheCommandLine() {
-    assertEquals(List.of("pixelcnn", "gated-pixelcnn", "pixelcnn++"), Models.names());
+    assertEquals(
+        List.of("pixelcnn", "gated-pixelcnn", "pixelcnn++", "ddpm", "edm"), Models.names());
     for (String name : Models.names()) {
       Model model = setup(name, Preset.TINY, MNIST, 0).model();
       assertEquals(name, model.name());
-      assertEquals(List.of("cached", "full"), Models.samplers(model));
+      List<String> samplers =
+          switch (name) {
+            case "ddpm" -> List.of("ddim", "ddpm", "dpmpp", "heun");
+            case "edm" -> List.of("heun", "dpmpp", "ddim", "ddpm");
+            default -> List.of("cached", "full");
+          };
+      assertEquals(samplers, Models.samplers(model));
     }
     assertTrue(setup("pixelcnn", Preset.TINY, MNIST, 0).model() instanceof PixelCnn);
     assertTrue(setup("gated-pixelcnn", Preset.TINY, MNIST, 0).model() instanceof GatedPixelCnn);
@@ -104,9 +111,9 @@ class ModelsTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"pixelcnn", "gated-pixelcnn", "pixelcnn++"})
+  @ValueSource(strings = {"pixelcnn", "gated-pixelcnn", "pixelcnn++", "ddpm", "edm"})
   void configurationsSurviveJson(String name) {
-    Model model = setup(name, Preset.SMALL, CIFAR, 10, "filters", "6").model();
+    Model model = setup(name, Preset.TINY, CIFAR, 10, "filters", "24").model();
     Model read = Models.fromJson(name, Records.toJson(model.config()));
     assertEquals(model.config(), read.config());
     assertEquals(model.parameters(), read.parameters());

@@ -1,12 +1,12 @@
 package dev.gatun.models.diffusion;
 
-import dev.gatun.engine.DType;
 import dev.gatun.engine.Graph;
 import dev.gatun.engine.Shape;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.op.Diffuse;
 import dev.gatun.engine.op.DiffusionTimes;
 import dev.gatun.engine.op.SquaredError;
+import dev.gatun.models.Model;
 import java.util.List;
 
 /**
@@ -48,6 +48,71 @@ public final class DenoisingLoss {
     return new DenoisingLoss(table);
   }
 
+  private static final int SIGMAS = 4096;
+
+  /**
+   * Of a preconditioned network: log sigma is drawn from a normal distribution, in {@value #SIGMAS}
+   * values that are each as likely as any other.
+   *
+   * @see "Karras et al. 2022, Elucidating the Design Space of Diffusion-Based Generative Models,
+   *     equation 8 and table 1"
+   */
+  public static DenoisingLoss preconditioned(Preconditioning edm, double mean, double deviation) {
+    float[] table = new float[SIGMAS * DiffusionTimes.COLUMNS];
+    for (int i = 0; i < SIGMAS; i++) {
+      double sigma = Math.exp(mean + deviation * normalQuantile((i + 0.5) / SIGMAS));
+      double input = edm.ofInput(sigma);
+      double skip = edm.skip(sigma);
+      double output = edm.output(sigma);
+      row(
+          table,
+          i,
+          input,
+          input * sigma,
+          (1 - skip) / output,
+          -skip * sigma / output,
+          edm.time(sigma),
+          1);
+    }
+    return new DenoisingLoss(table);
+  }
+
+  /** Below which a share of a normal distribution lies; wrong by 1.2e-9 of its size at most. */
+  static double normalQuantile(double share) {
+    // Acklam 2003: rational functions in the middle and in the tails
+    if (share > 0.5) {
+      return -normalQuantile(1 - share);
+    }
+    if (share < 0.02425) {
+      double q = Math.sqrt(-2 * Math.log(share));
+      return (((((-7.784894002430293e-03 * q - 3.223964580411365e-01) * q - 2.400758277161838) * q
+                          - 2.549732539343734)
+                      * q
+                  + 4.374664141464968)
+              * q
+          + 2.938163982698783)
+          / ((((7.784695709041462e-03 * q + 3.224671290700398e-01) * q + 2.445134137142996) * q
+                  + 3.754408661907416)
+              * q
+          + 1);
+    }
+    double q = share - 0.5;
+    double r = q * q;
+    return (((((-3.969683028665376e+01 * r + 2.209460984245205e+02) * r - 2.759285104469687e+02) * r
+                        + 1.383577518672690e+02)
+                    * r
+                - 3.066479806614716e+01)
+            * r
+        + 2.506628277459239)
+        * q
+        / (((((-5.447609879822406e+01 * r + 1.615858368580409e+02) * r - 1.556989798598866e+02) * r
+                    + 6.680131188771972e+01)
+                * r
+            - 1.328068155288572e+01)
+            * r
+        + 1);
+  }
+
   private static void row(float[] table, int row, double... values) {
     for (int i = 0; i < values.length; i++) {
       table[row * DiffusionTimes.COLUMNS + i] = (float) values[i];
@@ -73,24 +138,18 @@ public final class DenoisingLoss {
    * The loss of a batch.
    *
    * @param times {@link #table}, bound
-   * @param images [N,H,W,C] u8
-   * @param step [1] f64
-   * @param first number of the first image in its batch
+   * @param input in training
    * @return mean [1] f32, and that of each image, [N] f32, without weights
    */
   public static List<Value> apply(
-      Graph graph,
-      Value times,
-      Value images,
-      Value step,
-      long seed,
-      int first,
-      DType type,
-      Network network) {
-    int count = images.shape().dim(0);
-    List<Value> drawn = graph.apply(new DiffusionTimes(seed, first, count), List.of(times, step));
-    List<Value> noisy =
-        graph.apply(new Diffuse(seed, first, type), List.of(images, drawn.get(0), step));
+      Graph graph, Value times, Model.Input input, Network network) {
+    Value images = input.images();
+    Model.Training training = input.training();
+    DiffusionTimes draw =
+        new DiffusionTimes(training.seed(), training.first(), images.shape().dim(0));
+    List<Value> drawn = graph.apply(draw, List.of(times, training.step()));
+    Diffuse diffuse = new Diffuse(training.seed(), training.first(), input.type());
+    List<Value> noisy = graph.apply(diffuse, List.of(images, drawn.get(0), training.step()));
     Value said = network.apply(noisy.get(0), drawn.get(1));
     return graph.apply(new SquaredError(), List.of(said, noisy.get(1), drawn.get(2)));
   }

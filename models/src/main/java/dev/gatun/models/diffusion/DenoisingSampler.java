@@ -10,26 +10,112 @@ import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.op.DenoiseStep;
 import dev.gatun.engine.train.Parameters;
+import dev.gatun.models.Model;
+import dev.gatun.models.Sampler;
 import java.util.Arrays;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
+import java.util.Locale;
 import java.util.function.IntConsumer;
 
 /**
  * Draws images with a denoising network: a step, the network and what a sampler makes of it, is
- * recorded once and replayed; its number lies on the device.
+ * recorded once and replayed; its number lies on the device. Its state is in f64.
  */
-public final class DenoisingSampler implements AutoCloseable {
+public final class DenoisingSampler implements Sampler {
+  /** Images drawn together where there are as many. */
+  private static final int BATCH = 64;
+
+  /** The samplers by name. */
+  public enum Method {
+    /** {@link SamplerSteps#ddim}. */
+    DDIM,
+    /** {@link SamplerSteps#ddpm}. */
+    DDPM,
+    /** {@link SamplerSteps#dpmSolver}. */
+    DPMPP,
+    /** {@link SamplerSteps#heun}. */
+    HEUN;
+
+    /** As on the command line. */
+    public String label() {
+      return name().toLowerCase(Locale.ROOT);
+    }
+
+    /**
+     * The sampler's steps for a model.
+     *
+     * @param eta of {@link #DDIM}
+     * @throws IllegalArgumentException in one line if the model has no path of so many steps
+     */
+    public SamplerSteps steps(DenoisingModel model, int steps, double eta) {
+      return switch (this) {
+        case DDIM -> SamplerSteps.ddim(model.path(steps), eta);
+        case DDPM -> SamplerSteps.ddpm(model.path(steps));
+        case DPMPP -> SamplerSteps.dpmSolver(model.path(steps));
+        case HEUN -> SamplerSteps.heun(model.flowPath(steps));
+      };
+    }
+  }
+
+  /**
+   * How to draw.
+   *
+   * @param name of the sampler
+   * @param steps its table
+   * @param guidance how far from what the network says without a class to what it says with one: 0
+   *     is without, 1 with, above 1 beyond (Ho and Salimans's w + 1)
+   * @param clip whether denoised images are kept to what pixels can be
+   */
+  public record Settings(String name, SamplerSteps steps, double guidance, boolean clip) {}
+
+  /**
+   * What to draw; image k of a seed is the same whatever is drawn beside it.
+   *
+   * @param labels [count]; null where the model has no classes
+   * @param condition [count,H,W,D] u8 as {@link Model#condition} says; null where there is none
+   * @param start [count,H,W,C] what x holds at the beginning; null for zeros
+   */
+  public record Job(int count, long seed, byte[] labels, byte[] condition, double[] start) {}
+
+  /** Hears of the steps. */
+  @FunctionalInterface
+  public interface Listener {
+    /** Once after each run of the network. */
+    void after(Step step);
+  }
+
+  /** A step that is done, of images that are drawn together. */
+  public interface Step {
+    /** Of this step, from 1 on. */
+    int number();
+
+    /** Steps in all. */
+    int of();
+
+    /** Number of the first of the images. */
+    int first();
+
+    /** How many images. */
+    int count();
+
+    /** The images with what noise they still have, [count,H,W,C] u8. */
+    byte[] noisy();
+
+    /** What the network took for the images, [count,H,W,C] u8. */
+    byte[] denoised();
+  }
+
   private final Owned owned = new Owned();
-  private final UNet.Config images;
+  private final DenoisingModel model;
+  private final Settings settings;
+  private final Model.ImageShape shape;
   private final int batch;
-  private final int evaluations;
+  private final int network; // images it is run on: twice as many where it is guided
   private final Tensor x;
   private final Tensor previous;
-  private final Tensor prediction;
   private final Tensor state;
   private final Tensor labels;
+  private final Tensor condition; // or null
   private final Program first;
   private final Program step;
 
@@ -37,30 +123,37 @@ public final class DenoisingSampler implements AutoCloseable {
    * Prepares the step.
    *
    * @param weights of the network, read at each step
-   * @param clip whether denoised images are kept to what pixels can be
    * @param batch images drawn together
+   * @throws IllegalArgumentException in one line if the model cannot be guided
    */
   public DenoisingSampler(
       Device device,
-      UNet net,
+      DenoisingModel model,
       Parameters weights,
-      SamplerSteps sampler,
+      Settings settings,
       DType type,
-      boolean clip,
       int batch) {
-    this.images = net.config();
+    this.model = model;
+    this.settings = settings;
     this.batch = batch;
-    evaluations = sampler.evaluations();
+    shape = model.imageShape();
+    DenoiseStep denoise = new DenoiseStep(settings.clip, settings.guidance);
+    if (denoise.guided() && model.labelDropout() == 0) {
+      throw new IllegalArgumentException(
+          "guidance needs a network that also draws without a class: train one with classes and"
+              + " labelDropout above 0");
+    }
+    network = denoise.guided() ? 2 * batch : batch;
     try {
-      int[] dims = {batch, images.height(), images.width(), images.channels()};
-      x = owned.add(Tensor.allocate(device, DType.F64, dims));
-      previous = owned.add(Tensor.allocate(device, DType.F64, dims));
-      prediction = owned.add(Tensor.allocate(device, type, dims));
+      x = owned.add(tensor(device, DType.F64, batch, shape.channels()));
+      previous = owned.add(tensor(device, DType.F64, batch, shape.channels()));
       state = owned.add(Tensor.allocate(device, DType.I32, 4));
-      labels = owned.add(Tensor.allocate(device, DType.U8, batch));
-      Tensor input = owned.add(Tensor.allocate(device, type, dims));
-      Tensor times = owned.add(Tensor.allocate(device, DType.F32, batch));
-      double[] rows = sampler.table();
+      labels = owned.add(Tensor.allocate(device, DType.U8, network));
+      int shown = model.condition().channels(shape);
+      condition = shown == 0 ? null : owned.add(tensor(device, DType.U8, network, shown));
+      Tensor input = owned.add(tensor(device, type, network, shape.channels()));
+      Tensor times = owned.add(Tensor.allocate(device, DType.F32, network));
+      double[] rows = settings.steps.table();
       Tensor table =
           owned.add(
               Tensor.allocate(
@@ -68,28 +161,43 @@ public final class DenoisingSampler implements AutoCloseable {
                   TensorSpec.of(
                       DType.F64, rows.length / DenoiseStep.COLUMNS, DenoiseStep.COLUMNS)));
       table.writeDoubles(rows);
-      DenoiseStep denoise = new DenoiseStep(clip, 1);
 
       Graph begin = new Graph();
-      denoise(begin, denoise, begin.bind(prediction), table, input, times);
+      Tensor nothing = owned.add(tensor(device, type, network, shape.channels()));
+      denoise(begin, denoise, begin.bind(nothing), table, input, times);
       first = owned.add(begin.compile(device));
 
       Graph graph = new Graph();
-      Map<String, Value> bound = new HashMap<>();
-      weights.specs().forEach(s -> bound.put(s.name(), graph.bind(weights.get(s.name()))));
+      Model.Input in =
+          new Model.Input(
+              null,
+              graph.bind(labels),
+              condition == null ? null : graph.bind(condition),
+              type,
+              null);
       Value said =
-          net.apply(
+          model.network(
               graph,
-              bound::get,
+              name -> graph.bind(weights.get(name)),
               graph.bind(input),
               graph.bind(times),
-              new UNet.Input(graph.bind(labels), type, null));
+              in);
       denoise(graph, denoise, said, table, input, times);
       step = owned.add(graph.compile(device));
     } catch (RuntimeException | Error e) {
       owned.close();
       throw e;
     }
+  }
+
+  /** With a number of images drawn together that suits a device. */
+  public DenoisingSampler(
+      Device device, DenoisingModel model, Parameters weights, Settings settings, DType type) {
+    this(device, model, weights, settings, type, BATCH);
+  }
+
+  private Tensor tensor(Device device, DType type, int count, int channels) {
+    return Tensor.allocate(device, type, count, shape.height(), shape.width(), channels);
   }
 
   private void denoise(
@@ -103,59 +211,170 @@ public final class DenoisingSampler implements AutoCloseable {
     graph.store(next.get(1), times);
   }
 
+  @Override
+  public String name() {
+    return settings.name;
+  }
+
+  /** Runs of the network. */
+  @Override
+  public long work(int count) {
+    return (long) Math.ceilDiv(count, batch) * settings.steps.evaluations();
+  }
+
+  @Override
+  public byte[] sample(Request request, IntConsumer progress) {
+    request.requireFits(model);
+    if (request.temperature() != 1) {
+      throw new IllegalArgumentException(
+          "temperature " + request.temperature() + ": " + model.name() + " has none");
+    }
+    if (request.givenRows() > 0) {
+      throw new IllegalArgumentException(model.name() + " does not go on from upper rows");
+    }
+    byte[] given = null;
+    if (model.classes() > 0) {
+      given = new byte[request.count()];
+      for (int i = 0; i < given.length; i++) {
+        given[i] = request.label(i, model.classes());
+      }
+    }
+    Job job = new Job(request.count(), request.seed(), given, null, null);
+    int evaluations = settings.steps.evaluations();
+    return pixels(
+        run(
+            job,
+            done -> progress.accept(done.first() / batch * evaluations + done.number())));
+  }
+
   /**
-   * Draws images; image k of a seed is the same whatever is drawn beside it.
+   * Runs the steps.
    *
-   * @param given [count] labels; null where the network has no classes
-   * @param steps is told how many runs of the network are done
-   * @return [count,H,W,C] u8
-   * @throws IllegalArgumentException if a label is not one of the network's classes
+   * @return [count,H,W,C] x at the end
+   * @throws IllegalArgumentException in one line if the job does not fit the model
    */
-  public byte[] sample(int count, long seed, byte[] given, IntConsumer steps) {
-    requireLabels(count, given);
-    int size = images.height() * images.width() * images.channels();
-    byte[] all = new byte[count * size];
-    int done = 0;
-    for (int from = 0; from < count; from += batch) {
-      int some = Math.min(batch, count - from);
-      if (given != null) {
-        labels.write(Arrays.copyOf(Arrays.copyOfRange(given, from, from + some), batch));
-      }
-      state.writeDoubles(new double[] {(int) seed, (int) (seed >> 32), from, 0});
-      x.writeDoubles(new double[x.elements()]);
-      previous.writeDoubles(new double[x.elements()]);
+  public double[] run(Job job, Listener listener) {
+    requireFits(job);
+    int size = shape.dimensions();
+    double[] all = new double[job.count * size];
+    for (int from = 0; from < job.count; from += batch) {
+      int some = Math.min(batch, job.count - from);
+      write(job, from, some);
       first.run();
-      for (int i = 0; i < evaluations; i++) {
+      for (int i = 1; i <= settings.steps.evaluations(); i++) {
         step.run();
-        steps.accept(++done);
+        listener.after(new Done(i, from, some));
       }
-      double[] drawn = x.toDoubles();
-      for (int i = 0; i < some * size; i++) {
-        all[from * size + i] = pixel(drawn[i]);
-      }
+      System.arraycopy(x.toDoubles(), 0, all, from * size, some * size);
     }
     return all;
   }
 
-  private void requireLabels(int count, byte[] given) {
-    if ((images.classes() > 0) != (given != null) || given != null && given.length != count) {
+  private void write(Job job, int from, int some) {
+    int size = shape.dimensions();
+    if (job.labels != null) {
+      byte[] own = new byte[network];
+      System.arraycopy(job.labels, from, own, 0, some);
+      Arrays.fill(own, batch, network, (byte) model.classes()); // those without a class
+      labels.write(own);
+    }
+    if (condition != null) {
+      int shown = condition.elements() / network;
+      byte[] own = new byte[network * shown];
+      for (int at = 0; at < network; at += batch) {
+        System.arraycopy(job.condition, from * shown, own, at * shown, some * shown);
+      }
+      condition.write(own);
+    }
+    double[] start = new double[batch * size];
+    if (job.start != null) {
+      System.arraycopy(job.start, from * size, start, 0, some * size);
+    }
+    x.writeDoubles(start);
+    previous.writeDoubles(new double[batch * size]);
+    state.writeDoubles(new double[] {(int) job.seed, (int) (job.seed >> 32), from, 0});
+  }
+
+  private final class Done implements Step {
+    private final int number;
+    private final int from;
+    private final int some;
+
+    Done(int number, int from, int some) {
+      this.number = number;
+      this.from = from;
+      this.some = some;
+    }
+
+    @Override
+    public int number() {
+      return number;
+    }
+
+    @Override
+    public int of() {
+      return settings.steps.evaluations();
+    }
+
+    @Override
+    public int first() {
+      return from;
+    }
+
+    @Override
+    public int count() {
+      return some;
+    }
+
+    @Override
+    public byte[] noisy() {
+      return Arrays.copyOf(pixels(x.toDoubles()), some * shape.dimensions());
+    }
+
+    @Override
+    public byte[] denoised() {
+      return Arrays.copyOf(pixels(previous.toDoubles()), some * shape.dimensions());
+    }
+  }
+
+  private void requireFits(Job job) {
+    int count = job.count;
+    int classes = model.classes();
+    if ((classes > 0) != (job.labels != null) || job.labels != null && job.labels.length != count) {
       throw new IllegalArgumentException(
-          images.classes() > 0
+          classes > 0
               ? count + " images of a network with classes need as many labels"
               : "this network has no classes: leave the labels out");
     }
-    for (int i = 0; given != null && i < count; i++) {
-      int label = Byte.toUnsignedInt(given[i]);
-      if (label >= images.classes()) {
+    for (int i = 0; job.labels != null && i < count; i++) {
+      int label = Byte.toUnsignedInt(job.labels[i]);
+      if (label >= classes) {
         throw new IllegalArgumentException(
-            "label " + label + " of image " + i + ": there are " + images.classes() + " classes");
+            "label " + label + " of image " + i + ": there are " + classes + " classes");
       }
+    }
+    int shown = model.condition().channels(shape) * shape.height() * shape.width() * count;
+    if (shown != (job.condition == null ? 0 : job.condition.length)) {
+      throw new IllegalArgumentException(
+          shown == 0
+              ? "this network is shown no image: leave it out"
+              : "this network draws by an image that it is shown ("
+                  + model.condition().name().toLowerCase(Locale.ROOT)
+                  + "): give one for each of "
+                  + count);
+    }
+    if (job.start != null && job.start.length != count * shape.dimensions()) {
+      throw new IllegalArgumentException("what to begin with must be " + count + " of " + shape);
     }
   }
 
   /** The nearest of the 256 levels between -1 and 1. */
-  static byte pixel(double v) {
-    return (byte) Math.clamp(Math.round((v + 1) * 127.5), 0, 255);
+  public static byte[] pixels(double[] x) {
+    byte[] pixels = new byte[x.length];
+    for (int i = 0; i < x.length; i++) {
+      pixels[i] = (byte) Math.clamp(Math.round((x[i] + 1) * 127.5), 0, 255);
+    }
+    return pixels;
   }
 
   @Override

@@ -7,6 +7,14 @@ package dev.gatun.models.diffusion;
  * @see "Ho et al. 2020, Denoising Diffusion Probabilistic Models, equation 4"
  */
 public final class NoiseSchedule {
+  /** How noise is added. */
+  public enum Kind {
+    /** {@link NoiseSchedule#linear}. */
+    LINEAR,
+    /** {@link NoiseSchedule#cosine}. */
+    COSINE
+  }
+
   private static final double MOST_BETA = 0.999;
   private static final double COSINE_OFFSET = 0.008;
 
@@ -14,6 +22,14 @@ public final class NoiseSchedule {
 
   private NoiseSchedule(double[] alphaBar) {
     this.alphaBar = alphaBar;
+  }
+
+  /** The schedule of a kind. */
+  public static NoiseSchedule of(Kind kind, int steps) {
+    return switch (kind) {
+      case LINEAR -> linear(steps);
+      case COSINE -> cosine(steps);
+    };
   }
 
   /**

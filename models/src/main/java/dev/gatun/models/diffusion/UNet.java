@@ -49,6 +49,10 @@ public final class UNet {
    * @param headChannels of a head of attention
    * @param groups of channels that are normalized together
    * @param dropout share of features that training drops inside a block
+   * @param scaleShift whether the time scales and shifts what a block's second normalization gives
+   *     (Dhariwal and Nichol); else it shifts what its first convolution gives (Ho et al.)
+   * @param resnetResampling whether resolutions change inside a residual block, in whose both ways
+   *     the image is resampled (Dhariwal and Nichol); else by a convolution (Ho et al.)
    */
   public record Config(
       int height,
@@ -61,7 +65,9 @@ public final class UNet {
       String attention,
       int headChannels,
       int groups,
-      double dropout) {
+      double dropout,
+      boolean scaleShift,
+      boolean resnetResampling) {
     /**
      * Checks that they fit together.
      *
@@ -69,7 +75,7 @@ public final class UNet {
      */
     public Config {
       require(height > 0 && width > 0 && channels > 0, "images must have pixels");
-      require(classes >= 0 && classes <= 256 && classes != 1, "classes must be 0, or 2 to 256");
+      require(classes >= 0 && classes <= 256 && classes != 1, "classes must be 0 to 256, and one class tells nothing");
       require(filters > 0 && filters % 2 == 0, "filters must be even and positive");
       require(
           multipliers.matches("[1-9]\\d?(,[1-9]\\d?)*"),
@@ -91,6 +97,8 @@ public final class UNet {
           "filters must be a multiple of headChannels, 1 to 128");
       require(groups > 0 && filters % groups == 0, "filters must be a multiple of groups");
       require(dropout >= 0 && dropout < 1, "dropout must be in [0,1)");
+      require(scaleShift, "scaleShift cannot be false yet");
+      require(!resnetResampling, "resnetResampling cannot be true yet");
     }
 
     private static void require(boolean condition, String message) {
@@ -110,10 +118,26 @@ public final class UNet {
     }
   }
 
-  private final Config config;
+  /**
+   * What goes in and what comes out.
+   *
+   * @param inputs channels the network is shown
+   * @param outputs channels it says
+   * @param labels classes and whatever else there is an embedding of; 0 for none
+   */
+  public record Ends(int inputs, int outputs, int labels) {}
 
+  private final Config config;
+  private final Ends ends;
+
+  /** A network that is shown an image and says one. */
   public UNet(Config config) {
+    this(config, new Ends(config.channels, config.channels, config.classes));
+  }
+
+  public UNet(Config config, Ends ends) {
     this.config = config;
+    this.ends = ends;
   }
 
   public Config config() {
@@ -130,7 +154,7 @@ public final class UNet {
   /**
    * What is applied to what.
    *
-   * @param labels [N] u8, below {@link Config#classes}; null where there are none
+   * @param labels [N] u8, below {@link Ends#labels}; null where there are none
    * @param type dtype of activations
    * @param training null outside of training
    */
@@ -139,9 +163,9 @@ public final class UNet {
   /**
    * The network's output.
    *
-   * @param x [N,H,W,C] in the input's dtype
+   * @param x [N,H,W,{@link Ends#inputs}] in the input's dtype
    * @param times [N] f32
-   * @return [N,H,W,C] like x
+   * @return [N,H,W,{@link Ends#outputs}] in x's dtype
    */
   public Value apply(Graph graph, Model.Weights weights, Value x, Value times, Input input) {
     return new Network(new Layers(graph, weights, input), input).output(x, times);
@@ -258,7 +282,7 @@ public final class UNet {
       if (graph == null || input.training == null || rate == 0) {
         return x;
       }
-      Dropout dropout = new Dropout(rate, input.training.seed(), dropouts++);
+      Dropout dropout = new Dropout(rate, input.training.dropoutSeed(), dropouts++);
       return new Feature(apply(dropout, x.value, input.training.step()), x.channels);
     }
 
@@ -295,7 +319,7 @@ public final class UNet {
       Feature e = new Feature(layers.apply(waves, times), f);
       e = layers.silu(layers.linear("time_embedding.linear_1", e, 4 * f));
       e = layers.linear("time_embedding.linear_2", e, 4 * f);
-      return layers.silu(layers.given("class_embedding", config.classes, e));
+      return layers.silu(layers.given("class_embedding", ends.labels, e));
     }
 
     private Feature resnet(String name, Feature x, int out) {
@@ -313,7 +337,7 @@ public final class UNet {
     }
 
     Feature x(Value value) {
-      return new Feature(value, config.channels);
+      return new Feature(value, ends.inputs);
     }
 
     Value output(Value noisy, Value times) {
@@ -347,7 +371,7 @@ public final class UNet {
         }
       }
       x = layers.norm("conv_norm_out", config.groups, x, null, true);
-      return layers.conv("conv_out", THREE, 1, 0, x, config.channels, null).value;
+      return layers.conv("conv_out", THREE, 1, 0, x, ends.outputs, null).value;
     }
   }
 }

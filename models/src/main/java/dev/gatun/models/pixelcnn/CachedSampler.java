@@ -11,6 +11,7 @@ import dev.gatun.engine.Tensor;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.Model;
+import dev.gatun.models.Sampler;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
@@ -83,6 +84,12 @@ public final class CachedSampler implements Sampler {
   /** The program that draws {@code count} images, or so many of them at a time. */
   CausalProgram program(int count) {
     return prepared.computeIfAbsent(device.causalImages(count), this::prepare).program;
+  }
+
+  /** Rows of images. */
+  @Override
+  public long work(int count) {
+    return (long) count * model.imageShape().height();
   }
 
   @Override

@@ -9,6 +9,7 @@ import dev.gatun.engine.Tensor;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.Model;
+import dev.gatun.models.Sampler;
 import java.util.function.IntConsumer;
 
 /**
@@ -49,6 +50,12 @@ public final class FullSampler implements Sampler {
   @Override
   public String name() {
     return "full";
+  }
+
+  /** Rows of images. */
+  @Override
+  public long work(int count) {
+    return (long) count * model.imageShape().height();
   }
 
   @Override

@@ -258,7 +258,7 @@ public final class PixelCnnPlusPlus implements PixelModel {
       if (in == null || in.training() == null || config.dropout == 0) {
         return x;
       }
-      Dropout dropout = new Dropout(config.dropout, in.training().seed(), dropouts++);
+      Dropout dropout = new Dropout(config.dropout, in.training().dropoutSeed(), dropouts++);
       return layers.apply(dropout, x, in.training().step());
     }
 

@@ -2,6 +2,7 @@ package dev.gatun.models.pixelcnn;
 
 import dev.gatun.engine.Philox;
 import dev.gatun.models.Model;
+import dev.gatun.models.Sampler;
 
 /** Which numbers decide which pixel; the same for every sampler. */
 final class PixelDraws {

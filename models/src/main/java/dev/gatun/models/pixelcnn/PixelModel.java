@@ -2,10 +2,10 @@ package dev.gatun.models.pixelcnn;
 
 import dev.gatun.engine.Graph;
 import dev.gatun.engine.Value;
-import dev.gatun.models.Model;
+import dev.gatun.models.LikelihoodModel;
 
 /** A model that draws an image pixel by pixel, in raster order, each given those before it. */
-public interface PixelModel extends Model {
+public interface PixelModel extends LikelihoodModel {
   /** The part of {@link #config} that all such models have. */
   PixelConfig images();
 

@@ -2,6 +2,8 @@ package dev.gatun.models.train;
 
 import dev.gatun.engine.Philox;
 import dev.gatun.engine.data.Dataset;
+import dev.gatun.models.Condition;
+import dev.gatun.models.Model;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 
@@ -11,25 +13,57 @@ import java.util.concurrent.CompletionException;
  * While a step runs the next one's are gathered.
  */
 final class Batches {
-  /** A step's images [N,H,W,C] u8, and their labels [N] where there are any. */
-  record Batch(byte[] images, byte[] labels) {}
+  /**
+   * What a step sees.
+   *
+   * @param images [N,H,W,C] u8
+   * @param labels [N] u8; zeros where none are wanted
+   * @param condition [N,H,W,D] u8; empty where none is wanted
+   */
+  record Batch(byte[] images, byte[] labels, byte[] condition) {}
+
+  /**
+   * How images are shown; what is random follows from the seed, the step and the place in it.
+   *
+   * @param size images a step
+   * @param classes 0 where no labels are wanted
+   * @param labelDropout the share of labels given as {@code classes}
+   * @param flip whether every second image is mirrored
+   */
+  record View(
+      int size, long seed, int classes, double labelDropout, boolean flip, Condition condition) {
+    static View of(Model model, TrainConfig config) {
+      return new View(
+          config.batch(),
+          config.seed(),
+          model.classes(),
+          model.labelDropout(),
+          config.flip(),
+          model.condition());
+    }
+
+    /** The images as they are. */
+    static View plain(int size, int classes, long seed) {
+      return new View(size, seed, classes, 0, false, Condition.NONE);
+    }
+  }
 
   private final Dataset data;
+  private final View view;
   private final int size;
-  private final int dimensions;
-  private final boolean labelled;
-  private final long seed;
+  private final Model.ImageShape shape;
+  private final Philox philox;
   private int[] order;
   private int orderEpoch = -1;
   private long aheadStep = -1;
   private CompletableFuture<Batch> ahead;
 
-  Batches(Dataset data, int size, boolean labelled, long seed) {
+  Batches(Dataset data, View view) {
     this.data = data;
-    this.size = size;
-    this.labelled = labelled;
-    this.seed = seed;
-    dimensions = data.height() * data.width() * data.channels();
+    this.view = view;
+    size = view.size();
+    shape = new Model.ImageShape(data.height(), data.width(), data.channels());
+    philox = new Philox(view.seed());
   }
 
   /** The batch of a step; what the step after it needs is begun. One thread asks. */
@@ -65,18 +99,41 @@ final class Batches {
     int perEpoch = data.count() / size;
     int epoch = (int) (step / perEpoch);
     if (epoch != orderEpoch) {
-      order = new Philox(seed).permutation(data.count(), Philox.Stream.SHUFFLE, epoch);
+      order = philox.permutation(data.count(), Philox.Stream.SHUFFLE, epoch);
       orderEpoch = epoch;
     }
     int first = (int) (step % perEpoch) * size;
+    int dimensions = shape.dimensions();
     byte[] images = new byte[size * dimensions];
     byte[] labels = new byte[size];
     for (int i = 0; i < size; i++) {
       data.image(order[first + i], images, i * dimensions);
-      if (labelled) {
-        labels[i] = (byte) data.label(order[first + i]);
+      if (view.flip && philox.uniform(Philox.Stream.FLIP, (int) step, i) < 0.5f) {
+        mirror(images, i * dimensions);
+      }
+      if (view.classes > 0) {
+        boolean withheld =
+            philox.uniform(Philox.Stream.LABELS, (int) step, i) < (float) view.labelDropout;
+        labels[i] = (byte) (withheld ? view.classes : data.label(order[first + i]));
       }
     }
-    return new Batch(images, labels);
+    return new Batch(images, labels, view.condition.of(images, size, shape));
+  }
+
+  private void mirror(byte[] images, int at) {
+    int channels = shape.channels();
+    int width = shape.width();
+    for (int row = 0; row < shape.height(); row++) {
+      int begin = at + row * width * channels;
+      for (int left = 0; left < width / 2; left++) {
+        for (int c = 0; c < channels; c++) {
+          int a = begin + left * channels + c;
+          int b = begin + (width - 1 - left) * channels + c;
+          byte swap = images[a];
+          images[a] = images[b];
+          images[b] = swap;
+        }
+      }
+    }
   }
 }

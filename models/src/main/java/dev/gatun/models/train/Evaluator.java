@@ -8,6 +8,7 @@ import dev.gatun.engine.Tensor;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.data.Dataset;
 import dev.gatun.engine.train.Parameters;
+import dev.gatun.models.LikelihoodModel;
 import dev.gatun.models.Model;
 import java.util.function.IntConsumer;
 
@@ -15,14 +16,19 @@ import java.util.function.IntConsumer;
 public final class Evaluator implements AutoCloseable {
   private static final int BATCH = 64;
 
-  private final Model model;
+  private final LikelihoodModel model;
   private final Tensor images;
   private final Program program;
   private final Tensor labels;
   private final Value terms;
 
+  /**
+   * Prepares the network for batches.
+   *
+   * @throws IllegalArgumentException if the model has no likelihood
+   */
   public Evaluator(Device device, Model model, Parameters weights, DType dtype) {
-    this.model = model;
+    this.model = LikelihoodModel.of(model);
     Model.ImageShape shape = model.imageShape();
     images =
         Tensor.allocate(device, DType.U8, BATCH, shape.height(), shape.width(), shape.channels());
@@ -31,7 +37,7 @@ public final class Evaluator implements AutoCloseable {
       classes = Tensor.allocate(device, DType.U8, BATCH);
       Graph graph = new Graph();
       Model.Input input = new Model.Input(graph.bind(images), graph.bind(classes), dtype, null);
-      terms = model.nats(graph, name -> graph.bind(weights.get(name)), input).terms();
+      terms = this.model.nats(graph, name -> graph.bind(weights.get(name)), input).terms();
       program = graph.compile(device, terms);
       labels = classes;
     } catch (RuntimeException | Error e) {

@@ -3,7 +3,9 @@ package dev.gatun.models.train;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.gatun.engine.io.AtomicFile;
+import dev.gatun.models.Model;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -25,11 +27,37 @@ public final class MetricsLog implements AutoCloseable {
    * One line.
    *
    * @param step the last of the steps it sums up
-   * @param bitsPerDim their mean, each before its update
+   * @param objective what training minimizes
+   * @param loss its mean over these steps, each before its update
    * @param imagesPerSecond over these steps
    * @param seconds spent on training so far, that before a resume included
    */
-  public record Line(long step, double bitsPerDim, double imagesPerSecond, double seconds) {}
+  public record Line(
+      long step, Model.Objective objective, double loss, double imagesPerSecond, double seconds) {
+    private String text() {
+      ObjectNode node = JSON.createObjectNode();
+      node.put("step", step);
+      node.put(objective.key(), loss);
+      node.put("imagesPerSecond", imagesPerSecond);
+      node.put("seconds", seconds);
+      return node + "\n";
+    }
+
+    /** The line that an object holds; null where it is not one of ours. */
+    private static Line of(JsonNode node) {
+      for (Model.Objective objective : Model.Objective.values()) {
+        if (node.hasNonNull("step") && node.hasNonNull(objective.key())) {
+          return new Line(
+              node.get("step").asLong(),
+              objective,
+              node.get(objective.key()).asDouble(),
+              node.path("imagesPerSecond").asDouble(),
+              node.path("seconds").asDouble());
+        }
+      }
+      return null;
+    }
+  }
 
   private MetricsLog(Path file, FileChannel channel) {
     this.file = file;
@@ -41,7 +69,7 @@ public final class MetricsLog implements AutoCloseable {
     StringBuilder kept = new StringBuilder();
     for (Line line : read(file)) {
       if (line.step() <= step) {
-        kept.append(JSON.writeValueAsString(line)).append('\n');
+        kept.append(line.text());
       }
     }
     AtomicFile.write(file, kept.toString().getBytes(StandardCharsets.UTF_8));
@@ -57,9 +85,9 @@ public final class MetricsLog implements AutoCloseable {
     }
     for (String text : Files.readString(file, StandardCharsets.UTF_8).lines().toList()) {
       try {
-        JsonNode node = JSON.readTree(text);
-        if (node.hasNonNull("step")) {
-          lines.add(JSON.treeToValue(node, Line.class));
+        Line line = Line.of(JSON.readTree(text));
+        if (line != null) {
+          lines.add(line);
         }
       } catch (JsonProcessingException e) {
         break;
@@ -70,7 +98,7 @@ public final class MetricsLog implements AutoCloseable {
 
   /** Adds a line, at once. */
   public void append(Line line) throws IOException {
-    byte[] text = (JSON.writeValueAsString(line) + "\n").getBytes(StandardCharsets.UTF_8);
+    byte[] text = line.text().getBytes(StandardCharsets.UTF_8);
     ByteBuffer buffer = ByteBuffer.wrap(text);
     try {
       while (buffer.hasRemaining()) {

@@ -13,6 +13,7 @@ import dev.gatun.engine.DType;
  * @param beta2 Adam's decay of the second moment
  * @param clipNorm the largest norm of the whole gradient; what is longer is scaled down
  * @param emaDecay decay of the averaged weights that are saved, scored and sampled from
+ * @param flip whether every second image, by chance, is shown mirrored, left to right
  * @param dtype of activations; parameters are f32
  * @param seed of the initial weights and of the order of the images
  */
@@ -25,6 +26,7 @@ public record TrainConfig(
     double beta2,
     double clipNorm,
     double emaDecay,
+    boolean flip,
     DType dtype,
     long seed) {
   public TrainConfig {
@@ -42,7 +44,17 @@ public record TrainConfig(
   /** The same with activations of another dtype. */
   public TrainConfig withDType(DType other) {
     return new TrainConfig(
-        batch, learningRate, warmupSteps, decay, beta1, beta2, clipNorm, emaDecay, other, seed);
+        batch,
+        learningRate,
+        warmupSteps,
+        decay,
+        beta1,
+        beta2,
+        clipNorm,
+        emaDecay,
+        flip,
+        other,
+        seed);
   }
 
   private static void require(boolean condition, String message) {

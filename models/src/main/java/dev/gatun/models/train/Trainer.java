@@ -52,6 +52,8 @@ public final class Trainer implements AutoCloseable {
   private final Tensor optimizerStep;
   private final Tensor images;
   private final Tensor labels;
+  private final Tensor condition; // or null
+  private final Map<String, Tensor> constants = new LinkedHashMap<>();
   private final List<Shard> shards = new ArrayList<>();
   private final Program update;
   private final Owned owned = new Owned();
@@ -97,7 +99,20 @@ public final class Trainer implements AutoCloseable {
                   shape.width(),
                   shape.channels()));
       labels = owned.add(Tensor.allocate(device, DType.U8, config.batch()));
-      batches = new Batches(data, config.batch(), model.classes() > 0, config.seed());
+      int shown = model.condition().channels(shape);
+      condition =
+          shown == 0
+              ? null
+              : owned.add(
+                  Tensor.allocate(
+                      device, DType.U8, config.batch(), shape.height(), shape.width(), shown));
+      for (Model.Constant constant : model.constants()) {
+        Tensor table =
+            owned.add(Tensor.allocate(device, DType.F32, constant.shape().toArray()));
+        table.write(constant.values());
+        constants.put(constant.name(), table);
+      }
+      batches = new Batches(data, Batches.View.of(model, config));
       weights.initialize(config.seed());
       Batches.Batch first = batches.take(0);
       model.initialize(
@@ -112,7 +127,7 @@ public final class Trainer implements AutoCloseable {
         int from = config.batch() * i / lanes.size();
         int to = config.batch() * (i + 1) / lanes.size();
         Parameters own = i == 0 ? gradients : owned.add(new Parameters(device, specs));
-        shards.add(new Shard(lanes.get(i), i, from, to - from, own));
+        shards.add(new Shard(lanes.get(i), from, to - from, own));
       }
       Graph graph = new Graph();
       applyGradients(graph);
@@ -155,9 +170,9 @@ public final class Trainer implements AutoCloseable {
     final double share;
     final Parameters slopes; // of the batch's loss by these images
     final Program program;
-    final Value loss; // of these images
+    private final Value loss; // of these images
 
-    Shard(Device lane, int index, int from, int count, Parameters slopes) {
+    Shard(Device lane, int from, int count, Parameters slopes) {
       this.slopes = slopes;
       share = (double) count / config.batch();
       Graph graph = new Graph();
@@ -165,15 +180,16 @@ public final class Trainer implements AutoCloseable {
       for (ParameterSpec spec : weights.specs()) {
         bound.put(spec.name(), graph.bind(weights.get(spec.name())));
       }
-      // what dropout drops of one shard has nothing to do with what it drops of another
-      long seed = config.seed() + index * 0x9E3779B97F4A7C15L;
+      Map<String, Value> known = new LinkedHashMap<>(bound);
+      constants.forEach((name, table) -> known.put(name, graph.bind(table)));
       Model.Input input =
           new Model.Input(
               graph.bind(rows(images, from, count)),
               graph.bind(rows(labels, from, count)),
+              condition == null ? null : graph.bind(rows(condition, from, count)),
               config.dtype(),
-              new Model.Training(graph.bind(optimizerStep), seed));
-      loss = model.nats(graph, bound::get, input).mean();
+              new Model.Training(graph.bind(optimizerStep), config.seed(), from));
+      loss = model.loss(graph, known::get, input);
       List<Value> all = graph.gradients(loss, List.copyOf(bound.values()), (float) share);
       int i = 0;
       for (String name : bound.keySet()) {
@@ -198,8 +214,8 @@ public final class Trainer implements AutoCloseable {
       program.run();
     }
 
-    /** Nats a dimension of the batch that are these images'. */
-    double nats() {
+    /** The part of the batch's loss that is these images'. */
+    double loss() {
       return share * program.tensor(loss).item();
     }
   }
@@ -232,7 +248,7 @@ public final class Trainer implements AutoCloseable {
   /**
    * Runs one step.
    *
-   * @return the batch's bits a dimension before the update
+   * @return the batch's {@link Model#objective} before the update
    * @throws DivergedException if that is not a finite number; nothing was saved since
    */
   public double step() {
@@ -241,17 +257,17 @@ public final class Trainer implements AutoCloseable {
     if (model.classes() > 0) {
       labels.write(batch.labels());
     }
+    if (condition != null) {
+      condition.write(batch.condition());
+    }
     Together.run(shards);
     update.run();
     steps++;
-    double nats = 0;
-    for (Shard shard : shards) {
-      nats += shard.nats();
+    double loss = shards.stream().mapToDouble(Shard::loss).sum();
+    if (!Double.isFinite(loss)) {
+      throw new DivergedException(steps, loss);
     }
-    if (!Double.isFinite(nats)) {
-      throw new DivergedException(steps, nats);
-    }
-    return nats / Math.log(2);
+    return model.objective().of(loss);
   }
 
   /** Steps done, those before a resume included. */

@@ -27,7 +27,10 @@ class PreconditioningTest {
 
   @Test
   void sigmasGoFromTheLargestToTheSmallestAndZero() {
-    double[] sigmas = Preconditioning.EDM.sigmas(18);
+    double[] sigmas =
+        Preconditioning.EDM.path(18).levels().stream()
+            .mapToDouble(NoisePath.Level::sigma)
+            .toArray();
     assertEquals(19, sigmas.length);
     assertEquals(80, sigmas[0], 1e-12);
     assertEquals(0.002, sigmas[17], 1e-15);

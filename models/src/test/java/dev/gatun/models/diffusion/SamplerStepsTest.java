@@ -61,6 +61,11 @@ class SamplerStepsTest {
 
   /** Draws points; all arithmetic but the network's is the device's. */
   private static double[] draw(SamplerSteps sampler, Network network, int points, int seed) {
+    return draw(sampler, network, new double[points], seed);
+  }
+
+  private static double[] draw(SamplerSteps sampler, Network network, double[] start, int seed) {
+    int points = start.length;
     int rows = sampler.evaluations() + 1;
     try (Owned owned = new Owned()) {
       Tensor x = owned.add(Tensor.allocate(device, DType.F64, points, 1, 1, 1));
@@ -72,6 +77,7 @@ class SamplerStepsTest {
       Tensor times = owned.add(Tensor.allocate(device, DType.F32, points));
       table.writeDoubles(sampler.table());
       state.writeDoubles(new double[] {seed, 0, 0, 0});
+      x.writeDoubles(start);
       List<Tensor> in = List.of(x, previous, said, table, state);
       DenoiseStep step = new DenoiseStep(false, 1);
       device.run(step, in, List.of(shown, times));
@@ -161,17 +167,28 @@ class SamplerStepsTest {
     double most = 1.63 / Math.sqrt(points);
     for (Function<Prediction, SamplerSteps> sampler :
         List.<Function<Prediction, SamplerSteps>>of(
-            p -> SamplerSteps.ddpm(schedule, p, 500),
-            p -> SamplerSteps.ddim(schedule, p, 500, 1),
-            p -> SamplerSteps.ddim(schedule, p, 500, 0.5),
-            p -> SamplerSteps.ddim(schedule, p, 200, 0),
-            p -> SamplerSteps.dpmSolver(schedule, p, 40))) {
+            p -> SamplerSteps.ddpm(NoisePath.of(schedule, p, 500)),
+            p -> SamplerSteps.ddim(NoisePath.of(schedule, p, 500), 1),
+            p -> SamplerSteps.ddim(NoisePath.of(schedule, p, 500), 0.5),
+            p -> SamplerSteps.ddim(NoisePath.of(schedule, p, 200), 0),
+            p -> SamplerSteps.repaint(NoisePath.of(schedule, p, 250), 2),
+            p -> SamplerSteps.heun(NoisePath.near(schedule, p, Preconditioning.EDM, 40)),
+            p -> SamplerSteps.dpmSolver(NoisePath.of(schedule, p, 40)))) {
       double[] drawn = draw(sampler.apply(Prediction.NOISE), noise, points, 3);
       assertTrue(distance(drawn) < most, distance(drawn) + " of at most " + most);
     }
-    double[] drawn =
-        draw(SamplerSteps.heun(Preconditioning.EDM, 40), edm(Preconditioning.EDM), points, 3);
-    assertTrue(distance(drawn) < most, distance(drawn) + " of at most " + most);
+    Preconditioning edm = Preconditioning.EDM;
+    for (SamplerSteps sampler :
+        List.of(
+            SamplerSteps.heun(edm.path(40)),
+            SamplerSteps.heun(edm, 40, new SamplerSteps.Churn(20, 0.05, 50, 1)),
+            SamplerSteps.ddim(edm.path(200), 0),
+            SamplerSteps.ddim(edm.path(200), 1),
+            SamplerSteps.ddpm(edm.path(200)),
+            SamplerSteps.dpmSolver(edm.path(40)))) {
+      double[] drawn = draw(sampler, edm(edm), points, 3);
+      assertTrue(distance(drawn) < most, distance(drawn) + " of at most " + most);
+    }
   }
 
   @Test
@@ -179,7 +196,7 @@ class SamplerStepsTest {
     NoiseSchedule schedule = NoiseSchedule.linear(1000);
     double[] expected = null;
     for (Prediction p : Prediction.values()) {
-      double[] drawn = draw(SamplerSteps.ddim(schedule, p, 50, 0), discrete(schedule, p), 100, 5);
+      double[] drawn = draw(SamplerSteps.ddim(NoisePath.of(schedule, p, 50), 0), discrete(schedule, p), 100, 5);
       expected = expected == null ? drawn : expected;
       // the network speaks in f32, and early on its noise is divided by alpha
       assertArrayEquals(expected, drawn, 2e-3, p.label());
@@ -207,17 +224,17 @@ class SamplerStepsTest {
     Network noise = discrete(schedule, Prediction.IMAGE);
     double ddim =
         order(
-            steps -> draw(SamplerSteps.ddim(schedule, Prediction.IMAGE, steps, 0), noise, 300, 7),
+            steps -> draw(SamplerSteps.ddim(NoisePath.of(schedule, Prediction.IMAGE, steps), 0), noise, 300, 7),
             40);
     double multistep =
         order(
-            steps -> draw(SamplerSteps.dpmSolver(schedule, Prediction.IMAGE, steps), noise, 300, 7),
+            steps -> draw(SamplerSteps.dpmSolver(NoisePath.of(schedule, Prediction.IMAGE, steps)), noise, 300, 7),
             20);
     double heun =
         order(
             steps ->
                 draw(
-                    SamplerSteps.heun(Preconditioning.EDM, steps),
+                    SamplerSteps.heun(Preconditioning.EDM.path(steps)),
                     edm(Preconditioning.EDM),
                     300,
                     7),
@@ -232,16 +249,48 @@ class SamplerStepsTest {
   void samplersWithoutNoiseRepeatThemselvesAndTheOthersFollowTheSeed() {
     NoiseSchedule schedule = NoiseSchedule.cosine(100);
     Network network = discrete(schedule, Prediction.VELOCITY);
-    SamplerSteps ancestral = SamplerSteps.ddpm(schedule, Prediction.VELOCITY, 20);
+    SamplerSteps ancestral = SamplerSteps.ddpm(NoisePath.of(schedule, Prediction.VELOCITY, 20));
     double[] first = draw(ancestral, network, 50, 1);
     assertArrayEquals(first, draw(ancestral, network, 50, 1));
     assertTrue(error(first, draw(ancestral, network, 50, 2)) > 0.1);
     // the image of a number is the same in any batch
     assertArrayEquals(Arrays.copyOf(first, 10), draw(ancestral, network, 10, 1));
     double[] heun =
-        draw(SamplerSteps.heun(Preconditioning.EDM, 10), edm(Preconditioning.EDM), 50, 1);
+        draw(SamplerSteps.heun(Preconditioning.EDM.path(10)), edm(Preconditioning.EDM), 50, 1);
     assertArrayEquals(
-        heun, draw(SamplerSteps.heun(Preconditioning.EDM, 10), edm(Preconditioning.EDM), 50, 1));
+        heun, draw(SamplerSteps.heun(Preconditioning.EDM.path(10)), edm(Preconditioning.EDM), 50, 1));
+  }
+
+  /** The noise that an image is encoded to makes the image again, the better the more steps. */
+  @Test
+  void whatIsEncodedIsDecoded() {
+    NoiseSchedule schedule = NoiseSchedule.cosine(4000);
+    Network network = discrete(schedule, Prediction.VELOCITY);
+    double[] images = {-0.7, -0.55, 0.1, 0.4, 0.62};
+    double before = Double.POSITIVE_INFINITY;
+    for (int steps : new int[] {50, 200, 800}) {
+      NoisePath path = NoisePath.of(schedule, Prediction.VELOCITY, steps);
+      double[] noise = draw(SamplerSteps.encode(path), network, images, 1);
+      double[] again = draw(SamplerSteps.decode(path), network, noise, 2);
+      double error = error(again, images);
+      assertTrue(error < before / 2, steps + " steps: " + error + " after " + before);
+      before = error;
+    }
+    assertTrue(before < 0.01, "" + before);
+  }
+
+  /** With no churn at all the sampler with churn is the one without. */
+  @Test
+  void withoutChurnHeunIsDeterministic() {
+    Preconditioning edm = Preconditioning.EDM;
+    double[] none = SamplerSteps.heun(edm, 18, SamplerSteps.Churn.NONE).table();
+    assertArrayEquals(SamplerSteps.heun(edm.path(18)).table(), none, 1e-12);
+    for (int row = 1; row < none.length / DenoiseStep.COLUMNS; row++) {
+      assertEquals(0, none[row * DenoiseStep.COLUMNS + 5], "noise in row " + row);
+    }
+    double[] some = SamplerSteps.heun(edm, 18, new SamplerSteps.Churn(40, 0.05, 50, 1)).table();
+    assertEquals(none.length, some.length);
+    assertTrue(Arrays.stream(some).sum() != Arrays.stream(none).sum());
   }
 
   /** The trap: no noise at the last step. */
@@ -250,10 +299,10 @@ class SamplerStepsTest {
     NoiseSchedule schedule = NoiseSchedule.linear(1000);
     for (SamplerSteps sampler :
         List.of(
-            SamplerSteps.ddpm(schedule, Prediction.IMAGE, 50),
-            SamplerSteps.ddim(schedule, Prediction.IMAGE, 50, 1),
-            SamplerSteps.dpmSolver(schedule, Prediction.IMAGE, 50),
-            SamplerSteps.heun(Preconditioning.EDM, 50))) {
+            SamplerSteps.ddpm(NoisePath.of(schedule, Prediction.IMAGE, 50)),
+            SamplerSteps.ddim(NoisePath.of(schedule, Prediction.IMAGE, 50), 1),
+            SamplerSteps.dpmSolver(NoisePath.of(schedule, Prediction.IMAGE, 50)),
+            SamplerSteps.heun(Preconditioning.EDM.path(50)))) {
       double[] table = sampler.table();
       double[] last = Arrays.copyOfRange(table, table.length - DenoiseStep.COLUMNS, table.length);
       assertEquals(0, last[2], 1e-15, "x itself");
@@ -268,8 +317,8 @@ class SamplerStepsTest {
   void ddimWithNoiseIsAncestralSampling() {
     for (NoiseSchedule schedule : List.of(NoiseSchedule.linear(1000), NoiseSchedule.cosine(1000))) {
       for (int steps : new int[] {1000, 50}) {
-        double[] a = SamplerSteps.ddpm(schedule, Prediction.NOISE, steps).table();
-        double[] b = SamplerSteps.ddim(schedule, Prediction.NOISE, steps, 1).table();
+        double[] a = SamplerSteps.ddpm(NoisePath.of(schedule, Prediction.NOISE, steps)).table();
+        double[] b = SamplerSteps.ddim(NoisePath.of(schedule, Prediction.NOISE, steps), 1).table();
         for (int i = 0; i < a.length; i++) {
           assertEquals(a[i], b[i], 1e-9 * (1 + Math.abs(a[i])), "number " + i);
         }
@@ -284,12 +333,15 @@ class SamplerStepsTest {
         "sampling in 11 steps: 1 to the 10 that the model has",
         assertThrows(
                 IllegalArgumentException.class,
-                () -> SamplerSteps.ddpm(schedule, Prediction.NOISE, 11))
+                () -> SamplerSteps.ddpm(NoisePath.of(schedule, Prediction.NOISE, 11)))
             .getMessage());
     assertThrows(
         IllegalArgumentException.class,
-        () -> SamplerSteps.ddim(schedule, Prediction.NOISE, 5, 1.5));
+        () -> SamplerSteps.ddim(NoisePath.of(schedule, Prediction.NOISE, 5), 1.5));
+    NoisePath path = NoisePath.of(schedule, Prediction.NOISE, 5);
+    assertThrows(IllegalArgumentException.class, () -> SamplerSteps.repaint(path, 0));
+    assertThrows(IllegalArgumentException.class, () -> new SamplerSteps.Churn(-1, 0, 1, 1));
     assertThrows(IllegalArgumentException.class, () -> NoiseSchedule.cosine(0));
-    assertThrows(IllegalArgumentException.class, () -> SamplerSteps.heun(Preconditioning.EDM, 0));
+    assertThrows(IllegalArgumentException.class, () -> SamplerSteps.heun(Preconditioning.EDM.path(0)));
   }
 }

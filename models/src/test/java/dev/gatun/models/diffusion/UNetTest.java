@@ -27,7 +27,8 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
 class UNetTest {
-  private static final UNet.Config TINY = new UNet.Config(8, 8, 1, 3, 8, "1,2", 1, "4", 8, 4, 0.1);
+  private static final UNet.Config TINY =
+      new UNet.Config(8, 8, 1, 3, 8, "1,2", 1, "4", 8, 4, 0.1, true, false);
 
   private static Device device;
 
@@ -74,7 +75,8 @@ class UNetTest {
   /** DDPM's network for CIFAR-10 has 35,746,307 parameters, and no scales. */
   @Test
   void thePapersNetworkHasThePapersSize() {
-    UNet paper = new UNet(new UNet.Config(32, 32, 3, 0, 128, "1,2,2,2", 2, "16", 128, 32, 0.1));
+    UNet paper =
+        new UNet(new UNet.Config(32, 32, 3, 0, 128, "1,2,2,2", 2, "16", 128, 32, 0.1, true, false));
     long count = paper.parameters().stream().mapToLong(p -> p.shape().elements()).sum();
     // a scale beside each shift: 512 weights and a bias for each channel of 22 blocks
     long scales = 513L * (5 * 128 + 17 * 256);
@@ -86,23 +88,26 @@ class UNetTest {
     IllegalArgumentException e =
         assertThrows(
             IllegalArgumentException.class,
-            () -> new UNet.Config(30, 28, 1, 0, 8, "1,2,2", 1, "", 8, 4, 0));
+            () -> new UNet.Config(30, 28, 1, 0, 8, "1,2,2", 1, "", 8, 4, 0, true, false));
     assertEquals(
         "unet: height and width must be multiples of 4, since the last resolution is that much"
             + " smaller: use fewer multipliers",
         e.getMessage());
     assertThrows(
         IllegalArgumentException.class,
-        () -> new UNet.Config(8, 8, 1, 0, 8, "1", 1, "4,", 8, 4, 0));
-    assertThrows(
-        IllegalArgumentException.class, () -> new UNet.Config(8, 8, 1, 0, 8, "1", 1, "4", 3, 4, 0));
+        () -> new UNet.Config(8, 8, 1, 0, 8, "1", 1, "4,", 8, 4, 0, true, false));
     assertThrows(
         IllegalArgumentException.class,
-        () -> new UNet.Config(8, 8, 1, 0, 8, "1,x", 1, "", 8, 4, 0));
+        () -> new UNet.Config(8, 8, 1, 0, 8, "1", 1, "4", 3, 4, 0, true, false));
     assertThrows(
-        IllegalArgumentException.class, () -> new UNet.Config(8, 8, 1, 0, 8, "1", 1, "", 8, 3, 0));
+        IllegalArgumentException.class,
+        () -> new UNet.Config(8, 8, 1, 0, 8, "1,x", 1, "", 8, 4, 0, true, false));
     assertThrows(
-        IllegalArgumentException.class, () -> new UNet.Config(8, 8, 1, 1, 8, "1", 1, "", 8, 4, 0));
+        IllegalArgumentException.class,
+        () -> new UNet.Config(8, 8, 1, 0, 8, "1", 1, "", 8, 3, 0, true, false));
+    assertThrows(
+        IllegalArgumentException.class,
+        () -> new UNet.Config(8, 8, 1, 1, 8, "1", 1, "", 8, 4, 0, true, false));
   }
 
   /** A step of training, and what is needed for it. */
@@ -147,16 +152,14 @@ class UNetTest {
       Map<String, Value> bound = new LinkedHashMap<>();
       specs.forEach(s -> bound.put(s.name(), graph.bind(weights.get(s.name()))));
       Value at = graph.bind(step);
-      UNet.Input input = new UNet.Input(graph.bind(labels), type, new Model.Training(at, 3));
+      Model.Training training = new Model.Training(at, 3, 0);
+      Value given = graph.bind(labels);
+      UNet.Input input = new UNet.Input(given, type, training);
       loss =
           DenoisingLoss.apply(
                   graph,
                   graph.bind(table),
-                  graph.bind(images),
-                  at,
-                  17,
-                  0,
-                  type,
+                  new Model.Input(graph.bind(images), given, type, training),
                   (x, times) -> net.apply(graph, bound::get, x, times, input))
               .getFirst();
       List<Value> gradients = graph.gradients(loss, List.copyOf(bound.values()));

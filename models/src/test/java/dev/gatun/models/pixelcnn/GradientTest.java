@@ -58,7 +58,7 @@ class GradientTest {
       }
       Model.Input in =
           new Model.Input(
-              g.bind(input), g.bind(labels), DType.F32, new Model.Training(g.bind(step), 5));
+              g.bind(input), g.bind(labels), DType.F32, new Model.Training(g.bind(step), 5, 0));
       Value loss = model.nats(g, bound::get, in).mean();
       List<Value> slopes = g.gradients(loss, List.copyOf(bound.values()));
       GraphReference reference = new GraphReference();

@@ -8,6 +8,7 @@ import dev.gatun.engine.Tensor;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.train.ParameterSpec;
 import dev.gatun.engine.train.Parameters;
+import dev.gatun.models.LikelihoodModel;
 import dev.gatun.models.Model;
 import java.util.Random;
 import java.util.function.Function;
@@ -165,6 +166,6 @@ final class Nets {
         images,
         labels,
         DType.F32,
-        b -> model.nats(b.graph, b.weights, b.input).terms());
+        b -> LikelihoodModel.of(model).nats(b.graph, b.weights, b.input).terms());
   }
 }

@@ -131,7 +131,7 @@ class PixelCnnPlusPlusTest extends WithDevice {
   }
 
   private static TrainConfig config(int batch, double rate) {
-    return new TrainConfig(batch, rate, 0, 1, 0.9, 0.99, 1, 0.9, DType.F32, 7);
+    return new TrainConfig(batch, rate, 0, 1, 0.9, 0.99, 1, 0.9, false, DType.F32, 7);
   }
 
   private static Dataset data(PixelModel model, int count) {
@@ -221,7 +221,7 @@ class PixelCnnPlusPlusTest extends WithDevice {
           with.parameters(
               g,
               name -> g.bind(weights.get(name)),
-              new Model.Input(g.bind(input), null, DType.F32, new Model.Training(g.bind(step), 1)));
+              new Model.Input(g.bind(input), null, DType.F32, new Model.Training(g.bind(step), 1, 0)));
       assertEquals(10, GraphReference.outputs(Dropout.class::isInstance, out).size());
     }
   }

@@ -26,7 +26,7 @@ class BatchesTest {
 
   @Test
   void anEpochHasEachImageOnceWithItsLabel() {
-    Batches batches = new Batches(data(), SIZE, true, 5);
+    Batches batches = new Batches(data(), Batches.View.plain(SIZE, 4, 5));
     for (int epoch = 0; epoch < 3; epoch++) {
       int[] seen = new int[COUNT];
       for (int i = 0; i < COUNT / SIZE; i++) {
@@ -46,13 +46,13 @@ class BatchesTest {
   /** Gathered ahead, asked for out of turn, or again: always the batch of that step. */
   @Test
   void aStepsBatchIsTheSameHoweverItIsComeBy() {
-    Batches inTurn = new Batches(data(), SIZE, true, 7);
+    Batches inTurn = new Batches(data(), Batches.View.plain(SIZE, 4, 7));
     byte[][] expected = new byte[9][];
     for (int step = 0; step < expected.length; step++) {
       expected[step] = inTurn.take(step).images();
     }
     assertFalse(Arrays.equals(expected[0], expected[3]), "each epoch has an order of its own");
-    Batches jumping = new Batches(data(), SIZE, true, 7);
+    Batches jumping = new Batches(data(), Batches.View.plain(SIZE, 4, 7));
     for (int step : new int[] {0, 0, 1, 5, 6, 2, 8, 0, 7, 8, 3}) {
       assertArrayEquals(expected[step], jumping.take(step).images(), "step " + step);
     }

@@ -10,6 +10,7 @@ import dev.gatun.engine.Device;
 import dev.gatun.engine.Devices;
 import dev.gatun.engine.data.Dataset;
 import dev.gatun.engine.io.FormatException;
+import dev.gatun.models.Model;
 import dev.gatun.models.Model.ImageShape;
 import dev.gatun.models.Models;
 import dev.gatun.models.Models.Preset;
@@ -118,18 +119,18 @@ class RunFolderTest {
     RunFolder run = RunFolder.create(folder.resolve("run"), config());
     try (MetricsLog log = run.metricsAfter(0)) {
       for (int step = 1; step <= 5; step++) {
-        log.append(new MetricsLog.Line(step, 8 - step, 100, step));
+        log.append(new MetricsLog.Line(step, Model.Objective.BITS_PER_DIM, 8 - step, 100, step));
       }
     }
     Path file = run.folder().resolve("metrics.jsonl");
     // a kill in the middle of a line
     Files.writeString(file, Files.readString(file) + "{\"step\":6,\"bits");
     try (MetricsLog log = run.metricsAfter(3)) {
-      log.append(new MetricsLog.Line(4, 1, 100, 9));
+      log.append(new MetricsLog.Line(4, Model.Objective.BITS_PER_DIM, 1, 100, 9));
     }
     assertEquals(
         List.of(1L, 2L, 3L, 4L), run.metrics().stream().map(MetricsLog.Line::step).toList());
-    assertEquals(1, run.metrics().getLast().bitsPerDim());
+    assertEquals(1, run.metrics().getLast().loss());
   }
 
   @Test

@@ -64,7 +64,7 @@ class TrainerTest extends WithDevice {
   }
 
   private static TrainConfig config(double learningRate, long seed, DType dtype) {
-    return new TrainConfig(8, learningRate, 5, 0.999, 0.9, 0.99, 1, 0.9, dtype, seed);
+    return new TrainConfig(8, learningRate, 5, 0.999, 0.9, 0.99, 1, 0.9, false, dtype, seed);
   }
 
   private Trainer trainer(double learningRate, long seed) {
@@ -368,7 +368,7 @@ class TrainerTest extends WithDevice {
     Dataset data = Dataset.of("stripes", SIZE, SIZE, 1, pixels, labels, 3, List.of("a", "b", "c"));
     GatedPixelCnn model =
         new GatedPixelCnn(new GatedPixelCnn.Config(SIZE, SIZE, 1, LEVELS, 3, 8, 2, 3, 3, 8));
-    TrainConfig config = new TrainConfig(9, 1e-3, 0, 1, 0.9, 0.99, 1, 0.9, DType.F32, 5);
+    TrainConfig config = new TrainConfig(9, 1e-3, 0, 1, 0.9, 0.99, 1, 0.9, false, DType.F32, 5);
     List<Device> lanes = device.divide(2);
     try (Trainer whole = new Trainer(lanes.getFirst(), model, config, data);
         Trainer parted = new Trainer(device, model, config, data)) {
@@ -412,7 +412,7 @@ class TrainerTest extends WithDevice {
   /** Every image is seen once an epoch: with a rate of almost 0 each epoch has the same mean. */
   @Test
   void anEpochSeesEachImageOnce() {
-    TrainConfig still = new TrainConfig(4, 1e-12, 0, 1, 0.9, 0.99, 1, 0.9, DType.F32, 5);
+    TrainConfig still = new TrainConfig(4, 1e-12, 0, 1, 0.9, 0.99, 1, 0.9, false, DType.F32, 5);
     try (Trainer trainer = new Trainer(device, model(8, 2), still, data(12))) {
       double[] batches = new double[9];
       for (int i = 0; i < 9; i++) {
@@ -435,7 +435,7 @@ class TrainerTest extends WithDevice {
             new Trainer(
                 device,
                 model,
-                new TrainConfig(70, 1e-9, 0, 1, 0.9, 0.99, 1, 0.9, DType.F32, 1),
+                new TrainConfig(70, 1e-9, 0, 1, 0.9, 0.99, 1, 0.9, false, DType.F32, 1),
                 data);
         Parameters initial = new Parameters(device, model.parameters())) {
       initial.initialize(1);
@@ -470,8 +470,8 @@ class TrainerTest extends WithDevice {
     for (double[] c : wrong) {
       refusal(() ->
           new TrainConfig(
-              (int) c[0], c[1], (int) c[2], c[3], c[4], c[5], c[6], c[7], DType.F32, 1));
+              (int) c[0], c[1], (int) c[2], c[3], c[4], c[5], c[6], c[7], false, DType.F32, 1));
     }
-    new TrainConfig(1, 1, 0, 1, 0, 0, inf, 0, DType.F32, 1);
+    new TrainConfig(1, 1, 0, 1, 0, 0, inf, 0, false, DType.F32, 1);
   }
 }

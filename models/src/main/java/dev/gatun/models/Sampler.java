@@ -1,11 +1,9 @@
-package dev.gatun.models.pixelcnn;
-
-import dev.gatun.models.Model;
+package dev.gatun.models;
 import java.util.function.IntConsumer;
 
 /**
- * Draws images pixel by pixel. Image k of a seed is drawn with uniform numbers of its own, so it
- * does not depend on how many images are drawn with it.
+ * Draws images. Image k of a seed is drawn with random numbers of its own, so it does not depend on
+ * how many images are drawn with it.
  */
 public interface Sampler extends AutoCloseable {
   /** As on the command line. */
@@ -30,11 +28,13 @@ public interface Sampler extends AutoCloseable {
       if (count < 0) {
         throw new IllegalArgumentException("count must not be negative");
       }
-      Likelihood.requireTemperature(temperature);
+      if (!(temperature > 0 && Double.isFinite(temperature))) {
+        throw new IllegalArgumentException("temperature must be positive, not " + temperature);
+      }
     }
 
     /** Throws {@link IllegalArgumentException} in one line if the model cannot draw this. */
-    void requireFits(Model model) {
+    public void requireFits(Model model) {
       if (label != null && (label < 0 || label >= model.classes())) {
         throw new IllegalArgumentException(
             model.classes() == 0
@@ -52,15 +52,18 @@ public interface Sampler extends AutoCloseable {
     }
 
     /** The label of an image. */
-    byte label(int image, int classes) {
+    public byte label(int image, int classes) {
       return (byte) (label != null ? label : image % classes);
     }
   }
 
+  /** How many units of work there are in so many images, as the progress is told. */
+  long work(int count);
+
   /**
    * Draws images.
    *
-   * @param progress is told how many of {@code count * H} rows are done
+   * @param progress is told how many of {@link #work} units are done
    * @return [count,H,W,C] u8
    * @throws IllegalArgumentException in one line if the model cannot draw what is asked for
    */

@@ -1,0 +1,225 @@
+package dev.gatun.models;
+
+import dev.gatun.engine.DType;
+import dev.gatun.engine.Device;
+import dev.gatun.engine.train.Parameters;
+import dev.gatun.models.Models.Preset;
+import dev.gatun.models.diffusion.Ddpm;
+import dev.gatun.models.diffusion.DenoisingModel;
+import dev.gatun.models.diffusion.DenoisingSampler;
+import dev.gatun.models.diffusion.DenoisingSampler.Method;
+import dev.gatun.models.diffusion.Edm;
+import dev.gatun.models.diffusion.NoiseSchedule;
+import dev.gatun.models.diffusion.Preconditioning;
+import dev.gatun.models.diffusion.Prediction;
+import dev.gatun.models.diffusion.UNet;
+import dev.gatun.models.train.TrainConfig;
+import java.util.List;
+import java.util.Set;
+import java.util.function.Function;
+
+/** The models that make images out of noise. */
+final class DenoisingFamily<C extends Record> implements Family {
+  /** Steps of a sampler where the user does not say. */
+  private static final int STEPS = 50;
+
+  private static final double LABEL_DROPOUT = 0.1;
+
+  private interface Sizes<C> {
+    C of(Preset preset, Model.ImageShape shape, int classes);
+  }
+
+  private interface Training {
+    TrainConfig of(Preset preset, DType dtype, long seed);
+  }
+
+  private final String name;
+  private final Class<C> configType;
+  private final Function<C, Model> model;
+  private final Sizes<C> sizes;
+  private final Training training;
+  private final List<Method> samplers;
+
+  private DenoisingFamily(
+      String name,
+      Class<C> configType,
+      Function<C, Model> model,
+      Sizes<C> sizes,
+      Training training,
+      List<Method> samplers) {
+    this.name = name;
+    this.configType = configType;
+    this.model = model;
+    this.sizes = sizes;
+    this.training = training;
+    this.samplers = samplers;
+  }
+
+  static List<Family> all() {
+    return List.of(
+        new DenoisingFamily<>(
+            "ddpm",
+            Ddpm.Config.class,
+            Ddpm::new,
+            DenoisingFamily::ddpm,
+            DenoisingFamily::ddpmTraining,
+            List.of(Method.DDIM, Method.DDPM, Method.DPMPP, Method.HEUN)),
+        new DenoisingFamily<>(
+            "edm",
+            Edm.Config.class,
+            Edm::new,
+            DenoisingFamily::edm,
+            DenoisingFamily::edmTraining,
+            List.of(Method.HEUN, Method.DPMPP, Method.DDIM, Method.DDPM)));
+  }
+
+  private static UNet.Config tiny(Model.ImageShape s, int classes) {
+    return new UNet.Config(
+        s.height(), s.width(), s.channels(), classes, 8, "1,2", 1, "", 8, 4, 0, true, false);
+  }
+
+  private static UNet.Config small(Model.ImageShape s, int classes) {
+    return new UNet.Config(
+        s.height(), s.width(), s.channels(), classes, 64, "1,2,2", 1, "", 64, 16, 0, true, false);
+  }
+
+  private static Ddpm.Config ddpm(Preset preset, Model.ImageShape s, int classes) {
+    UNet.Config net =
+        switch (preset) {
+          case TINY -> tiny(s, classes);
+          case SMALL -> small(s, classes);
+          // appendix B's network for CIFAR-10; its one head of 256 channels is two of 128 here
+          case PAPER ->
+              new UNet.Config(
+                  s.height(),
+                  s.width(),
+                  s.channels(),
+                  classes,
+                  128,
+                  "1,2,2,2",
+                  2,
+                  Integer.toString(s.height() / 2),
+                  128,
+                  32,
+                  0.1,
+                  false,
+                  false);
+        };
+    return preset == Preset.PAPER
+        ? new Ddpm.Config(
+            net,
+            1000,
+            NoiseSchedule.Kind.LINEAR,
+            Prediction.NOISE,
+            0,
+            LABEL_DROPOUT,
+            Condition.NONE)
+        : new Ddpm.Config(
+            net,
+            1000,
+            NoiseSchedule.Kind.COSINE,
+            Prediction.VELOCITY,
+            5,
+            LABEL_DROPOUT,
+            Condition.NONE);
+  }
+
+  private static Edm.Config edm(Preset preset, Model.ImageShape s, int classes) {
+    UNet.Config net =
+        switch (preset) {
+          case TINY -> tiny(s, classes);
+          case SMALL -> small(s, classes);
+          // table 7's DDPM++ for CIFAR-10, with blocks that resample and scale
+          case PAPER ->
+              new UNet.Config(
+                  s.height(),
+                  s.width(),
+                  s.channels(),
+                  classes,
+                  128,
+                  "2,2,2",
+                  4,
+                  Integer.toString(s.height() / 2),
+                  128,
+                  32,
+                  0.13,
+                  true,
+                  true);
+        };
+    return new Edm.Config(net, -1.2, 1.2, Preconditioning.EDM, LABEL_DROPOUT, Condition.NONE);
+  }
+
+  private static TrainConfig ddpmTraining(Preset preset, DType dtype, long seed) {
+    return switch (preset) {
+      case TINY -> new TrainConfig(16, 1e-3, 10, 1, 0.9, 0.999, 1, 0.9, false, dtype, seed);
+      case SMALL -> new TrainConfig(64, 1e-3, 500, 1, 0.9, 0.999, 1, 0.999, false, dtype, seed);
+      case PAPER -> new TrainConfig(128, 2e-4, 5000, 1, 0.9, 0.999, 1, 0.9999, true, dtype, seed);
+    };
+  }
+
+  private static TrainConfig edmTraining(Preset preset, DType dtype, long seed) {
+    return switch (preset) {
+      case TINY, SMALL -> ddpmTraining(preset, dtype, seed);
+      // a half-life of 500,000 images, a warm-up of 10 million; the reference code does not clip
+      case PAPER -> new TrainConfig(512, 1e-3, 19531, 1, 0.9, 0.999, 1e3, 0.99929, true, dtype, seed);
+    };
+  }
+
+  @Override
+  public String name() {
+    return name;
+  }
+
+  @Override
+  public C config(Preset preset, Model.ImageShape shape, int classes) {
+    return sizes.of(preset, shape, classes);
+  }
+
+  @Override
+  public Class<C> configType() {
+    return configType;
+  }
+
+  @Override
+  public Set<String> fixedKeys() {
+    return Set.of("height", "width", "channels", "classes");
+  }
+
+  @Override
+  public TrainConfig training(Preset preset, DType dtype, long seed) {
+    return training.of(preset, dtype, seed);
+  }
+
+  @Override
+  public long steps(Preset preset) {
+    return switch (preset) {
+      case TINY -> 100;
+      case SMALL -> 10_000;
+      case PAPER -> 800_000;
+    };
+  }
+
+  @Override
+  public Model model(Record config) {
+    return model.apply(configType.cast(config));
+  }
+
+  @Override
+  public List<String> samplers() {
+    return samplers.stream().map(Method::label).toList();
+  }
+
+  @Override
+  public Sampler sampler(
+      String sampler, Device device, Model model, Parameters weights, DType dtype) {
+    DenoisingModel denoising = (DenoisingModel) model;
+    Method method = samplers.get(samplers().indexOf(sampler));
+    return new DenoisingSampler(
+        device,
+        denoising,
+        weights,
+        new DenoisingSampler.Settings(
+            sampler, method.steps(denoising, STEPS, 0), 1, true),
+        dtype);
+  }
+}
