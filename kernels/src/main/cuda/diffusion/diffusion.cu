@@ -4,6 +4,7 @@
  * squared_error: mean over the images of weight * mean((prediction - target)^2), and its gradient
  * sinusoidal_embedding: sin and cos of times at many frequencies        Vaswani et al. 2017, section 3.5
  * denoise_step: a linear step of a sampler, in f64                      Karras et al. 2022, section 3
+ * denoise_step_threshold: how far its denoised images are clipped       Saharia et al. 2022, section 2.3
  * images [N,E] u8; x, prediction [N,E] f32 or bf16; E elements an image. Normal numbers are those of the
  * engine's other devices, by Box and Muller from philox(seed, (index / 2, 0, image, stream)). Memory bound, but for
  * the f64 functions of diffuse and denoise_step. Arch sm_80+; emulator yes.
@@ -16,7 +17,7 @@
 
 #define THREADS 256
 #define WARPS (THREADS / WARP_SIZE)
-#define COLUMNS 8 /* of a sampler's table */
+#define COLUMNS 10 /* of a sampler's table */
 
 /* Standard normal number `index` of a stream. */
 __device__ __forceinline__ double normal(unsigned long long seed, unsigned stream, unsigned subsequence,
@@ -138,13 +139,76 @@ __device__ __forceinline__ void sinusoidal_embedding(const float* times, T* y, i
   y[(long long)n * 2 * H + (cosine_first ? 0 : H) + i] = Convert<T>::from((float)cos(angle));
 }
 
-/* x, previous [N,E] f64; prediction, input [N,E] or, guided, [2N,E]; table [S,8]; state: seed, first image,
- * step; times [N] or [2N]; blocks [1], zero before and after. The last block to come takes the step on. */
+/* Where the prediction has element `at` of x; with a learned variance its v is C further on. */
+__device__ __forceinline__ long long told(long long at, int C, int learned) {
+  return learned ? at + at / C * C : at;
+}
+
+/* An element of D as the network says it. */
+template <class T>
+__device__ __forceinline__ double denoised_element(const double* row, double x, const T* prediction,
+                                                   long long at, long long elements, int C, double guidance,
+                                                   int guided, int learned) {
+  double denoised = row[0] * x;
+  if (row[1] != 0.0) {
+    const T* const said = prediction + told(at, C, learned);
+    double f = to_float(*said);
+    if (guided) {
+      const double plain = to_float(said[told(elements, C, learned)]);
+      f = plain + guidance * (f - plain);
+    }
+    denoised += row[1] * f;
+  }
+  return denoised;
+}
+
+/* thresholds [N]: of each image the rank-th smallest |D| in f32; a block an image. As whole numbers the bits
+ * of numbers that are not negative are in the same order (a NaN's last), so eight bits are found at a time:
+ * of those that agree so far, how many go on with which eight. */
+template <class T>
+__device__ __forceinline__ void denoise_step_threshold(const double* x, const T* prediction,
+                                                       const double* table, const int* state,
+                                                       float* thresholds, long long elements, int E, int C,
+                                                       int S, int rank, double guidance, int guided,
+                                                       int learned) {
+  SHARED(unsigned, counts, [THREADS]);
+  static_assert(THREADS == 256, "a thread for each value of eight bits");
+  const int step = state[3];
+  const double* const row = table + (long long)(step >= 0 && step < S ? step : 0) * COLUMNS;
+  const long long first = (long long)blockIdx.x * E;
+  unsigned found = 0u;
+  unsigned left = (unsigned)rank; /* among those that agree */
+  for (int shift = 24; shift >= 0; shift -= 8) {
+    counts[threadIdx.x] = 0u;
+    __syncthreads();
+    for (long long i = threadIdx.x; i < E; i += THREADS) {
+      const double d = denoised_element(row, x[first + i], prediction, first + i, elements, C, guidance,
+                                        guided, learned);
+      const unsigned bits = __float_as_uint((float)d) & 0x7fffffffu;
+      if (shift == 24 || bits >> (shift + 8) == found >> (shift + 8)) {
+        atomicAdd(&counts[bits >> shift & 255u], 1u);
+      }
+    }
+    __syncthreads();
+    unsigned next = 0u;
+    while (next < 255u && counts[next] < left) left -= counts[next++];
+    found |= next << shift;
+    __syncthreads();
+  }
+  if (threadIdx.x == 0) thresholds[blockIdx.x] = __uint_as_float(found);
+}
+
+/* x, previous [N,E] f64; prediction [N,E] or, with a learned variance, [N,2E]; guided, twice as many images;
+ * table [S,10]; state: seed, first image, step; known [N,E] and mask [N,E/C], or null; thresholds [N], or null
+ * for 1; input [N,E] or, guided, [2N,E]; times [N] or [2N]; blocks [1], zero before and after. The last block to
+ * come takes the step on. */
 template <class T>
 __device__ __forceinline__ void denoise_step(double* x, double* previous, const T* prediction,
-                                             const double* table, int* state, T* input, float* times,
+                                             const double* table, int* state, const u8* known,
+                                             const u8* mask, const float* thresholds, T* input, float* times,
                                              unsigned* blocks, Refusal* refusal, long long elements, int E,
-                                             int S, double guidance, int guided, int clip, int stream) {
+                                             int C, int S, double guidance, int guided, int learned, int clip,
+                                             int stream) {
   const int step = state[3];
   const bool there = step >= 0 && step < S;
   if (!there) refuse(refusal, REFUSED_ROW, 0, step, S);
@@ -155,20 +219,21 @@ __device__ __forceinline__ void denoise_step(double* x, double* previous, const 
   if (at < elements) {
     const int image = (int)(at / E);
     const double old = x[at];
-    double denoised = row[0] * old;
-    if (row[1] != 0.0) {
-      double f = to_float(prediction[at]);
-      if (guided) {
-        const double plain = to_float(prediction[elements + at]);
-        f = plain + guidance * (f - plain);
-      }
-      denoised += row[1] * f;
+    double denoised = denoised_element(row, old, prediction, at, elements, C, guidance, guided, learned);
+    if (clip) {
+      const double s = !thresholds || thresholds[image] <= 1.0f ? 1.0 : thresholds[image];
+      denoised = (denoised < -s ? -s : denoised > s ? s : denoised) / s;
     }
-    if (clip) denoised = denoised < -1.0 ? -1.0 : denoised > 1.0 ? 1.0 : denoised;
+    if (mask && mask[at / C] != 0) denoised = known[at] / 127.5 - 1.0;
     double value = row[2] * old + row[3] * denoised + row[4] * previous[at];
     if (row[5] != 0.0) {
-      value += row[5] * normal(seed, (unsigned)stream, (unsigned)(state[2] + image),
-                               (long long)step * E + at % E);
+      double size = row[5];
+      if (learned && row[1] != 0.0) {
+        const double w = (to_float(prediction[told(at, C, learned) + C]) + 1.0) / 2.0;
+        size *= exp(0.5 * (w * row[9] + (1.0 - w) * row[8]));
+      }
+      value += size * normal(seed, (unsigned)stream, (unsigned)(state[2] + image),
+                             (long long)step * E + at % E);
     }
     if (!there) value = denoised = NAN_F32;
     x[at] = value;
@@ -215,13 +280,23 @@ __device__ __forceinline__ void denoise_step(double* x, double* previous, const 
     sinusoidal_embedding(times, y, N, H, decay, cosine_first);                                           \
   }                                                                                                      \
   KERNEL(sinusoidal_embedding_##suffix, THREADS)                                                         \
+  extern "C" __global__ void __launch_bounds__(THREADS) denoise_step_threshold_##suffix(                 \
+      const double* RESTRICT x, const T* RESTRICT prediction, const double* RESTRICT table,              \
+      const int* RESTRICT state, float* RESTRICT thresholds, long long elements, int E, int C, int S,    \
+      int rank, double guidance, int guided, int learned) {                                              \
+    denoise_step_threshold(x, prediction, table, state, thresholds, elements, E, C, S, rank, guidance,   \
+                           guided, learned);                                                             \
+  }                                                                                                      \
+  KERNEL(denoise_step_threshold_##suffix, THREADS)                                                       \
   extern "C" __global__ void __launch_bounds__(THREADS) denoise_step_##suffix(                           \
       double* RESTRICT x, double* RESTRICT previous, const T* RESTRICT prediction,                       \
-      const double* RESTRICT table, int* RESTRICT state, T* RESTRICT input, float* RESTRICT times,       \
-      unsigned* RESTRICT blocks, Refusal* RESTRICT refusal, long long elements, int E, int S,            \
-      double guidance, int guided, int clip, int stream) {                                               \
-    denoise_step(x, previous, prediction, table, state, input, times, blocks, refusal, elements, E, S,   \
-                 guidance, guided, clip, stream);                                                        \
+      const double* RESTRICT table, int* RESTRICT state, const u8* RESTRICT known,                       \
+      const u8* RESTRICT mask, const float* RESTRICT thresholds, T* RESTRICT input,                      \
+      float* RESTRICT times, unsigned* RESTRICT blocks, Refusal* RESTRICT refusal,                       \
+      long long elements, int E, int C, int S, double guidance, int guided, int learned, int clip,       \
+      int stream) {                                                                                      \
+    denoise_step(x, previous, prediction, table, state, known, mask, thresholds, input, times, blocks,   \
+                 refusal, elements, E, C, S, guidance, guided, learned, clip, stream);                   \
   }                                                                                                      \
   KERNEL(denoise_step_##suffix, THREADS)
 

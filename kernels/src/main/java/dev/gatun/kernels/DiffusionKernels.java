@@ -162,54 +162,93 @@ public final class DiffusionKernels {
             .toList());
   }
 
-  /** What a step of a sampler works on; device addresses. */
+  /** What a step of a sampler works on; device addresses, 0 for what there is not. */
   public record Denoising(
       long x,
       long previous,
       long prediction,
       long table,
       long state,
+      long known,
+      long mask,
+      long thresholds,
       long input,
       long times,
       long blocks,
       long refusal) {}
 
   /**
-   * A step of a sampler.
+   * What a step of a sampler has many of, and what its prediction is made of.
    *
    * @param elements of x
    * @param each elements of an image
    * @param rows of the table
+   * @param learned whether there is a learned variance
    */
-  public static KernelCall denoiseStep(
-      Element type,
-      Denoising at,
+  public record DenoisingSizes(
       long elements,
       int each,
+      int channels,
       int rows,
       double guidance,
       boolean guided,
-      boolean clip,
-      int stream) {
+      boolean learned) {}
+
+  /** thresholds [N] f32, written: of each image the rank-th smallest of its denoised elements. */
+  public static KernelCall denoiseStepThreshold(
+      Element type, Denoising at, DenoisingSizes sizes, int rank) {
+    return new KernelCall(
+        MODULE,
+        "denoise_step_threshold_" + type.suffix(),
+        LaunchShape.linear(Math.toIntExact(sizes.elements / sizes.each), THREADS),
+        new Arguments()
+            .pointer(at.x)
+            .pointer(at.prediction)
+            .pointer(at.table)
+            .pointer(at.state)
+            .pointer(at.thresholds)
+            .int64(sizes.elements)
+            .int32(sizes.each)
+            .int32(sizes.channels)
+            .int32(sizes.rows)
+            .int32(rank)
+            .float64(sizes.guidance)
+            .int32(sizes.guided ? 1 : 0)
+            .int32(sizes.learned ? 1 : 0)
+            .toList());
+  }
+
+  /**
+   * A step of a sampler.
+   *
+   * @param clip whether denoised images are clipped, to 1 where there are no thresholds
+   */
+  public static KernelCall denoiseStep(
+      Element type, Denoising at, DenoisingSizes sizes, boolean clip, int stream) {
     return new KernelCall(
         MODULE,
         "denoise_step_" + type.suffix(),
-        threads(elements),
+        threads(sizes.elements),
         new Arguments()
             .pointer(at.x)
             .pointer(at.previous)
             .pointer(at.prediction)
             .pointer(at.table)
             .pointer(at.state)
+            .pointer(at.known)
+            .pointer(at.mask)
+            .pointer(at.thresholds)
             .pointer(at.input)
             .pointer(at.times)
             .pointer(at.blocks)
             .pointer(at.refusal)
-            .int64(elements)
-            .int32(each)
-            .int32(rows)
-            .float64(guidance)
-            .int32(guided ? 1 : 0)
+            .int64(sizes.elements)
+            .int32(sizes.each)
+            .int32(sizes.channels)
+            .int32(sizes.rows)
+            .float64(sizes.guidance)
+            .int32(sizes.guided ? 1 : 0)
+            .int32(sizes.learned ? 1 : 0)
             .int32(clip ? 1 : 0)
             .int32(stream)
             .toList());

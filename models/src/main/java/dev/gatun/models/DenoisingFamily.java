@@ -2,6 +2,7 @@ package dev.gatun.models;
 
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
+import dev.gatun.engine.op.DenoiseStep.Thresholding;
 import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.Models.Preset;
 import dev.gatun.models.diffusion.Ddpm;
@@ -219,7 +220,7 @@ final class DenoisingFamily<C extends Record> implements Family {
         denoising,
         weights,
         new DenoisingSampler.Settings(
-            sampler, method.steps(denoising, STEPS, 0), 1, true),
+            sampler, method.steps(denoising, STEPS, 0), 1, Thresholding.STATIC),
         dtype);
   }
 }

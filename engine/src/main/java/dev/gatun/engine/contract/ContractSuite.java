@@ -21,6 +21,7 @@ import dev.gatun.engine.op.Conv2dBackwardData;
 import dev.gatun.engine.op.Conv2dBackwardWeights;
 import dev.gatun.engine.op.Conv2dUnit;
 import dev.gatun.engine.op.DenoiseStep;
+import dev.gatun.engine.op.DenoiseStep.Thresholding;
 import dev.gatun.engine.op.Diffuse;
 import dev.gatun.engine.op.DiffusionTimes;
 import dev.gatun.engine.op.Dropout;
@@ -99,6 +100,9 @@ public final class ContractSuite {
     suite.upsampling();
     for (DType type : List.of(DType.F32, DType.BF16)) {
       suite.attention(type);
+    }
+    for (DType type : List.of(DType.F32, DType.BF16)) {
+      suite.denoising(type);
     }
     return List.copyOf(suite.cases);
   }
@@ -634,7 +638,8 @@ public final class ContractSuite {
       TensorSpec request = TensorSpec.of(DType.I32, 4);
       for (double guidance : new double[] {1, 3.5}) {
         for (boolean clip : new boolean[] {false, true}) {
-          DenoiseStep op = new DenoiseStep(clip, guidance);
+          DenoiseStep op =
+              new DenoiseStep(clip ? Thresholding.STATIC : Thresholding.NONE, guidance, false);
           TensorSpec f = TensorSpec.of(type, (op.guided() ? 2 : 1) * s[0], s[1], s[2], s[3]);
           // the last of the four is the step
           Draw low = new Draw.Whole(0, 5);
@@ -653,8 +658,8 @@ public final class ContractSuite {
       // a first row: no prediction, noise alone
       Draw noise = new Draw.Zeros(STANDARD, 0, 5);
       add(
-          new DenoiseStep(false, 1),
-          List.of(state, state, x, TensorSpec.of(DType.F64, 1, 8), request),
+          new DenoiseStep(Thresholding.NONE, 1, false),
+          List.of(state, state, x, TensorSpec.of(DType.F64, 1, DenoiseStep.COLUMNS), request),
           16,
           DType.F32,
           STANDARD,
@@ -1109,5 +1114,50 @@ public final class ContractSuite {
             draws,
             seed++,
             layout));
+  }
+
+  /** Thresholds, learned variances and inpainting, each with and without the others. */
+  private void denoising(DType type) {
+    // a percentile is the largest of few elements, the last but one of 200
+    int[][] sizes = {{1, 1, 1, 1}, {3, 5, 7, 3}, {2, 20, 10, 1}, {2, 31, 11, 3}};
+    for (int[] s : sizes) {
+      for (Thresholding thresholding : Thresholding.values()) {
+        for (double guidance : new double[] {1, -1.5}) {
+          for (boolean learned : new boolean[] {false, true}) {
+            DenoiseStep op = new DenoiseStep(thresholding, guidance, learned);
+            for (boolean inpaints : new boolean[] {false, true}) {
+              denoising(op, type, s, inpaints, STANDARD, Layout.ALIGNED);
+            }
+          }
+        }
+      }
+    }
+    DenoiseStep op = new DenoiseStep(Thresholding.DYNAMIC, 2, true);
+    // the percentile is below 1
+    denoising(op, type, new int[] {2, 16, 12, 2}, false, new Draw.Normal(0, 0.05), Layout.ALIGNED);
+    denoising(op, type, new int[] {2, 3, 5, 3}, true, STANDARD, Layout.ODD);
+    denoising(op, type, new int[] {2, 3, 5, 3}, true, STANDARD, Layout.MIXED);
+  }
+
+  private void denoising(
+      DenoiseStep op, DType type, int[] s, boolean inpaints, Draw values, Layout layout) {
+    TensorSpec x = TensorSpec.of(DType.F64, s);
+    int channels = op.learnedVariance() ? 2 * s[3] : s[3];
+    List<TensorSpec> in =
+        new ArrayList<>(
+            List.of(
+                x,
+                x,
+                TensorSpec.of(type, op.guided() ? 2 * s[0] : s[0], s[1], s[2], channels),
+                TensorSpec.of(DType.F64, 5, DenoiseStep.COLUMNS),
+                TensorSpec.of(DType.I32, 4)));
+    List<Draw> draws =
+        new ArrayList<>(List.of(values, values, values, STANDARD, new Draw.Whole(0, 5)));
+    if (inpaints) {
+      in.add(TensorSpec.of(DType.U8, s));
+      in.add(TensorSpec.of(DType.U8, s[0], s[1], s[2], 1));
+      draws.addAll(List.of(new Draw.Whole(0, 256), new Draw.Whole(0, 3)));
+    }
+    cases.add(new OpCase(op, in, 16, DType.F32, draws, seed++, layout));
   }
 }

@@ -1111,11 +1111,14 @@ public final class Reference {
   private static List<Result> denoiseStep(
       DenoiseStep op, List<TensorSpec> specs, List<double[]> in) {
     int n = in.get(0).length;
-    int image = n / specs.get(0).shape().dim(0);
+    int images = specs.get(0).shape().dim(0);
+    int image = n / images;
+    int channels = specs.get(0).shape().dim(3);
+    int wide = op.learnedVariance() ? 2 * channels : channels; // of the prediction
     double[] state = in.get(4);
     int step = (int) state[3];
     Philox philox = new Philox((long) state[1] << 32 | (long) state[0] & 0xFFFFFFFFL);
-    int all = in.get(2).length;
+    int all = op.guided() ? 2 * n : n;
     Result input = Result.of(all);
     Result times = Result.of(all / image);
     Result x = Result.of(n);
@@ -1128,37 +1131,76 @@ public final class Reference {
     int columns = DenoiseStep.COLUMNS;
     double[] row = Arrays.copyOfRange(in.get(3), step * columns, (step + 1) * columns);
     for (int i = 0; i < n; i++) {
-      double f = in.get(2)[i];
+      double f = in.get(2)[i / channels * wide + i % channels];
       double fSize = Math.abs(f);
       if (op.guided()) {
-        double plain = in.get(2)[n + i];
+        double plain = in.get(2)[n / channels * wide + i / channels * wide + i % channels];
         fSize = Math.abs(plain) + Math.abs(op.guidance()) * (fSize + Math.abs(plain));
         f = plain + op.guidance() * (f - plain);
       }
-      double d = row[0] * in.get(0)[i] + (row[1] == 0 ? 0 : row[1] * f);
-      double dSize = Math.abs(row[0] * in.get(0)[i]) + Math.abs(row[1]) * fSize;
-      if (op.clip()) {
-        d = Math.max(-1, Math.min(1, d));
+      previous.set(
+          i,
+          row[0] * in.get(0)[i] + (row[1] == 0 ? 0 : row[1] * f),
+          Math.abs(row[0] * in.get(0)[i]) + Math.abs(row[1]) * fSize);
+    }
+    for (int k = 0; k < images; k++) {
+      keepInRange(op.thresholding(), previous, k * image, image);
+    }
+    for (int i = 0; i < n; i++) {
+      if (in.size() == 7 && in.get(6)[i / channels] != 0) {
+        double known = in.get(5)[i] / 127.5 - 1;
+        previous.set(i, known, Math.abs(known));
+      }
+      double d = previous.value[i];
+      double s = 1;
+      double exponent = 0;
+      if (op.learnedVariance() && row[1] != 0) {
+        double w = (in.get(2)[i / channels * wide + channels + i % channels] + 1) / 2;
+        s = Math.exp((w * row[9] + (1 - w) * row[8]) / 2);
+        exponent = (Math.abs(w * row[9]) + Math.abs((1 - w) * row[8])) / 2;
       }
       double noise =
           philox.normal(
               Philox.Stream.NOISE, (int) state[2] + i / image, (long) step * image + i % image);
-      double v = row[2] * in.get(0)[i] + row[3] * d + row[4] * in.get(1)[i] + row[5] * noise;
+      double v = row[2] * in.get(0)[i] + row[3] * d + row[4] * in.get(1)[i] + row[5] * s * noise;
       double size =
           Math.abs(row[2] * in.get(0)[i])
-              + Math.abs(row[3]) * (dSize + Math.abs(d))
+              + Math.abs(row[3]) * (previous.magnitude[i] + Math.abs(d))
               + Math.abs(row[4] * in.get(1)[i])
-              + Math.abs(row[5]) * (7 + Math.abs(noise));
+              + Math.abs(row[5]) * s * (1 + exponent) * (7 + Math.abs(noise));
       x.set(i, v, size);
-      previous.set(i, d, dSize);
       for (int k = i; k < all; k += n) {
         input.set(k, row[6] * v, Math.abs(row[6]) * size);
       }
-      for (int k = i / image; k < all / image; k += n / image) {
+      for (int k = i / image; k < all / image; k += images) {
         times.set(k, row[7], Math.abs(row[7]));
       }
     }
     return List.of(input, times, x, previous, next);
+  }
+
+  /** Clips some denoised elements, to 1 or to their 99.5th percentile. */
+  private static void keepInRange(
+      DenoiseStep.Thresholding thresholding, Result denoised, int from, int count) {
+    double s = 1;
+    double rounded = 0; // s is off by its rounding to f32, and D in proportion
+    switch (thresholding) {
+      case NONE -> {
+        return;
+      }
+      case STATIC -> {}
+      case DYNAMIC -> {
+        double[] sizes = new double[count];
+        Arrays.setAll(sizes, i -> (float) Math.abs(denoised.value[from + i]));
+        Arrays.sort(sizes);
+        s = Math.max(1, sizes[(int) Math.ceil(995.0 * count / 1000) - 1]);
+        rounded = 1;
+      }
+    }
+    for (int i = from; i < from + count; i++) {
+      double clipped = Math.max(-s, Math.min(s, denoised.value[i]));
+      denoised.set(i, clipped / s, (denoised.magnitude[i] + rounded * Math.abs(clipped)) / s);
+    }
   }
 
   private static List<Result> concat(Concat op, List<TensorSpec> specs, List<double[]> in) {

@@ -2,13 +2,11 @@ package dev.gatun.engine.cpu;
 
 import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_DOUBLE_UNALIGNED;
-import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Launch;
 import dev.gatun.engine.Philox;
 import dev.gatun.engine.Tensor;
-import dev.gatun.engine.op.DenoiseStep;
 import dev.gatun.engine.op.Diffuse;
 import dev.gatun.engine.op.DiffusionTimes;
 import dev.gatun.engine.op.SinusoidalEmbedding;
@@ -202,79 +200,6 @@ final class CpuDiffusion {
           ScalarLoops.set(op.type(), y, at + half + i, op.cosineFirst() ? sine : cosine);
         }
       }
-    };
-  }
-
-  static Launch denoiseStep(CpuDevice d, DenoiseStep op, List<Tensor> in, List<Tensor> out) {
-    DType type = in.get(2).dtype();
-    MemorySegment x = d.segment(in.get(0));
-    MemorySegment previous = d.segment(in.get(1));
-    MemorySegment prediction = d.segment(in.get(2));
-    MemorySegment table = d.segment(in.get(3));
-    MemorySegment state = d.segment(in.get(4));
-    MemorySegment input = d.segment(out.get(0));
-    MemorySegment times = d.segment(out.get(1));
-    int rows = in.get(3).shape().dim(0);
-    int count = in.get(0).shape().dim(0);
-    int elements = in.get(0).elements();
-    int image = elements / count;
-    double[] row = new double[DenoiseStep.COLUMNS];
-    return () -> {
-      int step = state.get(JAVA_INT_UNALIGNED, 12);
-      if (step < 0 || step >= rows) {
-        throw new IllegalArgumentException(
-            "denoise_step: step %d, but the table has %d rows".formatted(step, rows));
-      }
-      for (int i = 0; i < row.length; i++) {
-        row[i] = table.get(JAVA_DOUBLE_UNALIGNED, 8L * (step * row.length + i));
-      }
-      long low = state.get(JAVA_INT_UNALIGNED, 0) & 0xFFFFFFFFL;
-      Philox philox = new Philox((long) state.get(JAVA_INT_UNALIGNED, 4) << 32 | low);
-      int first = state.get(JAVA_INT_UNALIGNED, 8);
-      d.workers()
-          .forRange(
-              elements,
-              Blocks.SIZE,
-              (from, to) -> {
-                for (int i = from; i < to; i++) {
-                  double old = x.get(JAVA_DOUBLE_UNALIGNED, 8L * i);
-                  double denoised = row[0] * old;
-                  if (row[1] != 0) {
-                    double f = ScalarLoops.get(type, prediction, i);
-                    if (op.guided()) {
-                      double plain = ScalarLoops.get(type, prediction, (long) elements + i);
-                      f = plain + op.guidance() * (f - plain);
-                    }
-                    denoised += row[1] * f;
-                  }
-                  if (op.clip()) {
-                    denoised = Math.clamp(denoised, -1.0, 1.0);
-                  }
-                  double value =
-                      row[2] * old
-                          + row[3] * denoised
-                          + row[4] * previous.get(JAVA_DOUBLE_UNALIGNED, 8L * i);
-                  if (row[5] != 0) {
-                    value +=
-                        row[5]
-                            * philox.normal(
-                                Philox.Stream.NOISE,
-                                first + i / image,
-                                (long) step * image + i % image);
-                  }
-                  x.set(JAVA_DOUBLE_UNALIGNED, 8L * i, value);
-                  previous.set(JAVA_DOUBLE_UNALIGNED, 8L * i, denoised);
-                  float shown = (float) (row[6] * value);
-                  ScalarLoops.set(type, input, i, shown);
-                  if (op.guided()) {
-                    ScalarLoops.set(type, input, (long) elements + i, shown);
-                  }
-                }
-              });
-      for (int n = 0; n < out.get(1).elements(); n++) {
-        ScalarLoops.set(DType.F32, times, n, (float) row[7]);
-      }
-      state.set(JAVA_INT_UNALIGNED, 12, step + 1);
     };
   }
 }

@@ -98,7 +98,7 @@ final class CpuOps {
     register(SquaredError.class, CpuDiffusion::squaredError);
     register(SquaredErrorBackward.class, CpuDiffusion::squaredErrorBackward);
     register(SinusoidalEmbedding.class, CpuDiffusion::sinusoidalEmbedding);
-    register(DenoiseStep.class, CpuDiffusion::denoiseStep);
+    register(DenoiseStep.class, CpuDenoiseStep::new);
     register(Concat.class, CpuShift::concat);
     register(Split.class, CpuShift::split);
     register(Attention.class, CpuAttention::forward);

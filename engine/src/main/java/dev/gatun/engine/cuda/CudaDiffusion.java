@@ -5,6 +5,7 @@ import static dev.gatun.engine.cuda.Work.element;
 import dev.gatun.engine.Philox;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.op.DenoiseStep;
+import dev.gatun.engine.op.DenoiseStep.Thresholding;
 import dev.gatun.engine.op.Diffuse;
 import dev.gatun.engine.op.DiffusionTimes;
 import dev.gatun.engine.op.FoldUpsampling;
@@ -100,6 +101,8 @@ final class CudaDiffusion {
 
   static void denoiseStep(Work w, DenoiseStep op, List<Tensor> in, List<Tensor> out) {
     Tensor x = in.getFirst();
+    boolean inpaints = in.size() == 7;
+    boolean dynamic = op.thresholding() == Thresholding.DYNAMIC;
     DiffusionKernels.Denoising at =
         new DiffusionKernels.Denoising(
             x.address(),
@@ -107,20 +110,32 @@ final class CudaDiffusion {
             in.get(2).address(),
             in.get(3).address(),
             in.get(4).address(),
+            inpaints ? in.get(5).address() : 0,
+            inpaints ? in.get(6).address() : 0,
+            dynamic ? w.scratch((long) Float.BYTES * x.shape().dim(0))[0] : 0,
             out.get(0).address(),
             out.get(1).address(),
             w.own(Integer.BYTES).address(),
             w.refusal());
+    DiffusionKernels.DenoisingSizes sizes =
+        new DiffusionKernels.DenoisingSizes(
+            x.elements(),
+            each(x),
+            x.shape().dim(3),
+            in.get(3).shape().dim(0),
+            op.guidance(),
+            op.guided(),
+            op.learnedVariance());
+    if (dynamic) {
+      int rank = Thresholding.rank(each(x));
+      w.add(DiffusionKernels.denoiseStepThreshold(element(in.get(2)), at, sizes, rank));
+    }
     w.add(
         DiffusionKernels.denoiseStep(
             element(in.get(2)),
             at,
-            x.elements(),
-            each(x),
-            in.get(3).shape().dim(0),
-            op.guidance(),
-            op.guided(),
-            op.clip(),
+            sizes,
+            op.thresholding() != Thresholding.NONE,
             Philox.Stream.NOISE.ordinal()));
   }
 

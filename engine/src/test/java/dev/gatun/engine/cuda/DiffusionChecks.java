@@ -6,6 +6,7 @@ import dev.gatun.engine.DType;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.op.DenoiseStep;
+import dev.gatun.engine.op.DenoiseStep.Thresholding;
 import java.util.List;
 import java.util.Set;
 import java.util.stream.Stream;
@@ -35,11 +36,12 @@ final class DiffusionChecks {
       Tensor prediction = scope.tensor(TensorSpec.of(type, 1, 1, 1, 5));
       prediction.writeDoubles(new double[5]);
       // D is x, the next x is P
-      Tensor table = scope.tensor(TensorSpec.of(DType.F64, 1, 8));
-      table.writeDoubles(new double[] {1, 0, 0, 0, 1, 0, 1, 0});
+      Tensor table = scope.tensor(TensorSpec.of(DType.F64, 1, DenoiseStep.COLUMNS));
+      table.writeDoubles(new double[] {1, 0, 0, 0, 1, 0, 1, 0, 0, 0});
       Tensor state = scope.tensor(TensorSpec.of(DType.I32, 4)).writeDoubles(new double[4]);
       device
-          .apply(new DenoiseStep(false, 1), x, previous, prediction, table, state)
+          .apply(
+              new DenoiseStep(Thresholding.NONE, 1, false), x, previous, prediction, table, state)
           .forEach(Tensor::close);
       assertArrayEquals(sevenths, x.toDoubles());
       assertArrayEquals(thirds, previous.toDoubles());

@@ -10,6 +10,7 @@ import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.op.AddBias;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.DenoiseStep;
+import dev.gatun.engine.op.DenoiseStep.Thresholding;
 import dev.gatun.engine.op.Diffuse;
 import dev.gatun.engine.op.DiffusionTimes;
 import dev.gatun.engine.op.Dropout;
@@ -129,7 +130,7 @@ final class NanChecks {
       checks.add(
           check(
               "denoise_step" + suffix,
-              new DenoiseStep(false, 1),
+              new DenoiseStep(Thresholding.NONE, 1, false),
               "11" + "0",
               state,
               new double[] {1, 2},
@@ -137,8 +138,8 @@ final class NanChecks {
               new double[2],
               spec(type, 1, 1, 1, 2),
               new double[2],
-              TensorSpec.of(DType.F64, 1, 8),
-              new double[] {0, 0, 1, 0, 0, 0, 1, 0},
+              TensorSpec.of(DType.F64, 1, DenoiseStep.COLUMNS),
+              new double[] {0, 0, 1, 0, 0, 0, 1, 0, 0, 0},
               TensorSpec.of(DType.I32, 4),
               new double[] {0, 0, 0, step}));
     }
@@ -148,7 +149,7 @@ final class NanChecks {
         check(
             false,
             "denoise_step" + suffix,
-            new DenoiseStep(false, 1),
+            new DenoiseStep(Thresholding.NONE, 1, false),
             "00" + "0",
             state,
             new double[2],
@@ -156,8 +157,60 @@ final class NanChecks {
             new double[2],
             spec(type, 1, 1, 1, 2),
             new double[] {nan, nan},
-            TensorSpec.of(DType.F64, 1, 8),
-            new double[] {0, 0, 0, 0, 0, 1, 1, 9},
+            TensorSpec.of(DType.F64, 1, DenoiseStep.COLUMNS),
+            new double[] {0, 0, 0, 0, 0, 1, 1, 9, 0, 0},
+            TensorSpec.of(DType.I32, 4),
+            new double[4]));
+    // nor at a variance; the last step has none, and the logarithm of that is no number
+    TensorSpec learned = spec(type, 1, 1, 1, 4);
+    double none = Double.NEGATIVE_INFINITY;
+    checks.add(
+        check(
+            false,
+            "denoise_step" + suffix,
+            new DenoiseStep(Thresholding.NONE, 1, true),
+            "00" + "0",
+            state,
+            new double[2],
+            state,
+            new double[2],
+            learned,
+            new double[] {nan, nan, nan, nan},
+            TensorSpec.of(DType.F64, 1, DenoiseStep.COLUMNS),
+            new double[] {0, 0, 0, 0, 0, 1, 1, 9, none, 0},
+            TensorSpec.of(DType.I32, 4),
+            new double[] {1, 0, 0, 0}));
+    checks.add(
+        check(
+            false,
+            "denoise_step" + suffix,
+            new DenoiseStep(Thresholding.NONE, 1, true),
+            "00" + "0",
+            state,
+            new double[2],
+            state,
+            new double[2],
+            learned,
+            new double[] {0, 0, 1, 1},
+            TensorSpec.of(DType.F64, 1, DenoiseStep.COLUMNS),
+            new double[] {0, 1, 0, 1, 0, 0, 1, 0, none, 0},
+            TensorSpec.of(DType.I32, 4),
+            new double[] {2, 0, 0, 0}));
+    // a NaN takes its image's threshold along, and ends
+    checks.add(
+        check(
+            false,
+            "denoise_step" + suffix,
+            new DenoiseStep(Thresholding.DYNAMIC, 1, false),
+            "0011" + "00",
+            TensorSpec.of(DType.F64, 2, 1, 1, 2),
+            new double[] {3, 1, nan, 1},
+            TensorSpec.of(DType.F64, 2, 1, 1, 2),
+            new double[4],
+            spec(type, 2, 1, 1, 2),
+            new double[4],
+            TensorSpec.of(DType.F64, 1, DenoiseStep.COLUMNS),
+            new double[] {1, 0, 0, 1, 0, 0, 1, 0, 0, 0},
             TensorSpec.of(DType.I32, 4),
             new double[4]));
   }

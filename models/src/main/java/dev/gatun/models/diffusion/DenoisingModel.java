@@ -96,6 +96,11 @@ public abstract class DenoisingModel implements Model {
     return Objective.LOSS;
   }
 
+  /** Whether the network says, beside each colour, where its variance lies. */
+  public boolean learnedVariance() {
+    return false;
+  }
+
   /**
    * The noise levels that a sampler visits.
    *

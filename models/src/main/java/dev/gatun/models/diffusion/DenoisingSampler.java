@@ -9,6 +9,7 @@ import dev.gatun.engine.Tensor;
 import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.op.DenoiseStep;
+import dev.gatun.engine.op.DenoiseStep.Thresholding;
 import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.Model;
 import dev.gatun.models.Sampler;
@@ -50,7 +51,10 @@ public final class DenoisingSampler implements Sampler {
     public SamplerSteps steps(DenoisingModel model, int steps, double eta) {
       return switch (this) {
         case DDIM -> SamplerSteps.ddim(model.path(steps), eta);
-        case DDPM -> SamplerSteps.ddpm(model.path(steps));
+        case DDPM ->
+            model.learnedVariance()
+                ? SamplerSteps.learned(model.path(steps))
+                : SamplerSteps.ddpm(model.path(steps));
         case DPMPP -> SamplerSteps.dpmSolver(model.path(steps));
         case HEUN -> SamplerSteps.heun(model.flowPath(steps));
       };
@@ -64,9 +68,10 @@ public final class DenoisingSampler implements Sampler {
    * @param steps its table
    * @param guidance how far from what the network says without a class to what it says with one: 0
    *     is without, 1 with, above 1 beyond (Ho and Salimans's w + 1)
-   * @param clip whether denoised images are kept to what pixels can be
+   * @param thresholding how denoised images are kept to what pixels can be
    */
-  public record Settings(String name, SamplerSteps steps, double guidance, boolean clip) {}
+  public record Settings(
+      String name, SamplerSteps steps, double guidance, Thresholding thresholding) {}
 
   /**
    * What to draw; image k of a seed is the same whatever is drawn beside it.
@@ -74,8 +79,23 @@ public final class DenoisingSampler implements Sampler {
    * @param labels [count]; null where the model has no classes
    * @param condition [count,H,W,D] u8 as {@link Model#condition} says; null where there is none
    * @param start [count,H,W,C] what x holds at the beginning; null for zeros
+   * @param known where part of the images is given; null where none is
    */
-  public record Job(int count, long seed, byte[] labels, byte[] condition, double[] start) {}
+  public record Job(
+      int count, long seed, byte[] labels, byte[] condition, double[] start, Known known) {
+    /** Whole images. */
+    public Job(int count, long seed, byte[] labels, byte[] condition, double[] start) {
+      this(count, seed, labels, condition, start, null);
+    }
+  }
+
+  /**
+   * Images of which a part is kept.
+   *
+   * @param images [count,H,W,C] u8
+   * @param mask [count,H,W] u8, not 0 where a pixel is kept
+   */
+  public record Known(byte[] images, byte[] mask) {}
 
   /** Hears of the steps. */
   @FunctionalInterface
@@ -115,6 +135,8 @@ public final class DenoisingSampler implements Sampler {
   private final Tensor previous;
   private final Tensor state;
   private final Tensor labels;
+  private final Tensor known;
+  private final Tensor mask;
   private final Tensor condition; // or null
   private final Program first;
   private final Program step;
@@ -137,7 +159,8 @@ public final class DenoisingSampler implements Sampler {
     this.settings = settings;
     this.batch = batch;
     shape = model.imageShape();
-    DenoiseStep denoise = new DenoiseStep(settings.clip, settings.guidance);
+    DenoiseStep denoise =
+        new DenoiseStep(settings.thresholding, settings.guidance, model.learnedVariance());
     if (denoise.guided() && model.labelDropout() == 0) {
       throw new IllegalArgumentException(
           "guidance needs a network that also draws without a class: train one with classes and"
@@ -149,6 +172,8 @@ public final class DenoisingSampler implements Sampler {
       previous = owned.add(tensor(device, DType.F64, batch, shape.channels()));
       state = owned.add(Tensor.allocate(device, DType.I32, 4));
       labels = owned.add(Tensor.allocate(device, DType.U8, network));
+      known = owned.add(tensor(device, DType.U8, batch, shape.channels()));
+      mask = owned.add(tensor(device, DType.U8, batch, 1));
       int shown = model.condition().channels(shape);
       condition = shown == 0 ? null : owned.add(tensor(device, DType.U8, network, shown));
       Tensor input = owned.add(tensor(device, type, network, shape.channels()));
@@ -163,7 +188,8 @@ public final class DenoisingSampler implements Sampler {
       table.writeDoubles(rows);
 
       Graph begin = new Graph();
-      Tensor nothing = owned.add(tensor(device, type, network, shape.channels()));
+      int says = shape.channels() * (model.learnedVariance() ? 2 : 1);
+      Tensor nothing = owned.add(tensor(device, type, network, says));
       denoise(begin, denoise, begin.bind(nothing), table, input, times);
       first = owned.add(begin.compile(device));
 
@@ -206,7 +232,13 @@ public final class DenoisingSampler implements Sampler {
         graph.apply(
             denoise,
             List.of(
-                graph.bind(x), graph.bind(previous), said, graph.bind(table), graph.bind(state)));
+                graph.bind(x),
+                graph.bind(previous),
+                said,
+                graph.bind(table),
+                graph.bind(state),
+                graph.bind(known),
+                graph.bind(mask)));
     graph.store(next.get(0), input);
     graph.store(next.get(1), times);
   }
@@ -229,9 +261,6 @@ public final class DenoisingSampler implements Sampler {
       throw new IllegalArgumentException(
           "temperature " + request.temperature() + ": " + model.name() + " has none");
     }
-    if (request.givenRows() > 0) {
-      throw new IllegalArgumentException(model.name() + " does not go on from upper rows");
-    }
     byte[] given = null;
     if (model.classes() > 0) {
       given = new byte[request.count()];
@@ -239,12 +268,22 @@ public final class DenoisingSampler implements Sampler {
         given[i] = request.label(i, model.classes());
       }
     }
-    Job job = new Job(request.count(), request.seed(), given, null, null);
+    Known rows = request.givenRows() == 0 ? null : upperRows(request);
+    Job job = new Job(request.count(), request.seed(), given, null, null, rows);
     int evaluations = settings.steps.evaluations();
     return pixels(
         run(
             job,
             done -> progress.accept(done.first() / batch * evaluations + done.number())));
+  }
+
+  private Known upperRows(Request request) {
+    byte[] mask = new byte[request.count() * shape.height() * shape.width()];
+    int kept = request.givenRows() * shape.width();
+    for (int at = 0; at < mask.length; at += shape.height() * shape.width()) {
+      Arrays.fill(mask, at, at + kept, (byte) 1);
+    }
+    return new Known(request.given(), mask);
   }
 
   /**
@@ -286,6 +325,15 @@ public final class DenoisingSampler implements Sampler {
       }
       condition.write(own);
     }
+    byte[] keep = new byte[batch * shape.height() * shape.width()];
+    if (job.known != null) {
+      byte[] own = new byte[batch * size];
+      System.arraycopy(job.known.images, from * size, own, 0, some * size);
+      known.write(own);
+      int pixels = keep.length / batch;
+      System.arraycopy(job.known.mask, from * pixels, keep, 0, some * pixels);
+    }
+    mask.write(keep);
     double[] start = new double[batch * size];
     if (job.start != null) {
       System.arraycopy(job.start, from * size, start, 0, some * size);
@@ -362,6 +410,13 @@ public final class DenoisingSampler implements Sampler {
                   + model.condition().name().toLowerCase(Locale.ROOT)
                   + "): give one for each of "
                   + count);
+    }
+    int pixels = count * shape.height() * shape.width();
+    if (job.known != null
+        && (job.known.images.length != pixels * shape.channels()
+            || job.known.mask.length != pixels)) {
+      throw new IllegalArgumentException(
+          "what is known must be " + count + " images of " + shape + " and as many masks");
     }
     if (job.start != null && job.start.length != count * shape.dimensions()) {
       throw new IllegalArgumentException("what to begin with must be " + count + " of " + shape);

@@ -29,13 +29,17 @@ public final class SamplerSteps {
     return all;
   }
 
-  /** What x becomes: x = cX x + cD D + cP P + cN e, with P the D of the step before. */
-  private record Update(double cX, double cD, double cP, double cN) {
-    Update(double cX, double cD) {
-      this(cX, cD, 0, 0);
+  /**
+   * What x becomes: x = cX x + cD D + cP P + cN s e, with P the D of the step before; s^2 is the
+   * variance that the network has learned, between two logarithms, or 1.
+   */
+  private record Update(
+      double cX, double cD, double cP, double cN, double logLeast, double logMost) {
+    Update(double cX, double cD, double cP, double cN) {
+      this(cX, cD, cP, cN, 0, 0);
     }
 
-    /** The same, and then k times that and noise of some variance more. */
+    /** The same, and then k times that and noise of some variance more; s is 1. */
     Update then(double k, double variance) {
       return new Update(k * cX, k * cD, k * cP, Math.sqrt(k * k * cN * cN + variance));
     }
@@ -43,14 +47,23 @@ public final class SamplerSteps {
 
   /** Begins with noise, or with k times what x holds. */
   private void begin(double k, double noise, Level next) {
-    rows.add(new double[] {0, 0, k, 0, 0, noise, next.input(), next.time()});
+    rows.add(new double[] {0, 0, k, 0, 0, noise, next.input(), next.time(), 0, 0});
   }
 
   /** After the network was run at a level; it is run at the next one then. */
   private void add(Level at, Update u, Level next) {
     rows.add(
         new double[] {
-          at.fromNoisy(), at.fromOutput(), u.cX, u.cD, u.cP, u.cN, next.input(), next.time()
+          at.fromNoisy(),
+          at.fromOutput(),
+          u.cX,
+          u.cD,
+          u.cP,
+          u.cN,
+          next.input(),
+          next.time(),
+          u.logLeast,
+          u.logMost
         });
   }
 
@@ -118,6 +131,24 @@ public final class SamplerSteps {
         s.alpha() * added(t, s) / all,
         0,
         Math.sqrt(posterior(t, s)));
+  }
+
+  /**
+   * Ancestral sampling with the variance that the network has learned, which lies between the
+   * posterior's and that of the noise which a step of the process adds.
+   *
+   * @see "Nichol and Dhariwal 2021, Improved Denoising Diffusion Probabilistic Models, equation 15"
+   */
+  public static SamplerSteps learned(NoisePath path) {
+    return of(
+        path,
+        (t, s) -> {
+          Update u = ancestral(t, s);
+          return s.sigma() == 0
+              ? u
+              : new Update(
+                  u.cX, u.cD, 0, 1, Math.log(posterior(t, s)), Math.log(added(t, s)));
+        });
   }
 
   /**

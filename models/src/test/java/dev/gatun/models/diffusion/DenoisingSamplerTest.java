@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.WithDevice;
+import dev.gatun.engine.op.DenoiseStep.Thresholding;
 import dev.gatun.engine.train.ParameterSpec;
 import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.Condition;
@@ -74,7 +75,7 @@ class DenoisingSamplerTest {
   private static DenoisingSampler sampler(
       DenoisingModel model, Parameters weights, Method method, int steps, double w, int batch) {
     Settings settings =
-        new Settings(method.label(), method.steps(model, steps, 0), w, steps > 1);
+        new Settings(method.label(), method.steps(model, steps, 0), w, steps > 1 ? Thresholding.STATIC : Thresholding.NONE);
     return new DenoisingSampler(device, model, weights, settings, DType.F32, batch);
   }
 
@@ -140,7 +141,7 @@ class DenoisingSamplerTest {
       for (int i = 0; i < 3; i++) {
         // one step: what is drawn is what the network says
         Settings settings =
-            new Settings("ddim", SamplerSteps.ddim(model.path(1), 0), guidance[i], false);
+            new Settings("ddim", SamplerSteps.ddim(model.path(1), 0), guidance[i], Thresholding.NONE);
         try (DenoisingSampler sampler =
             new DenoisingSampler(device, model, weights, settings, DType.F32, 2)) {
           drawn[i] = sampler.run(job, step -> {});
@@ -226,8 +227,8 @@ class DenoisingSamplerTest {
     Arrays.setAll(images, i -> (i % 7 - 3) / 4.0);
     try (Parameters weights = fresh(model)) {
       double[] noise;
-      Settings back = new Settings("encode", SamplerSteps.encode(model.path(50)), 1, false);
-      Settings forth = new Settings("decode", SamplerSteps.decode(model.path(50)), 1, false);
+      Settings back = new Settings("encode", SamplerSteps.encode(model.path(50)), 1, Thresholding.NONE);
+      Settings forth = new Settings("decode", SamplerSteps.decode(model.path(50)), 1, Thresholding.NONE);
       try (DenoisingSampler encoder =
               new DenoisingSampler(device, model, weights, back, DType.F32, 2);
           DenoisingSampler decoder =
@@ -248,6 +249,52 @@ class DenoisingSamplerTest {
     }
   }
 
+  /** What is known stays; where all is known the image comes out whole. */
+  @Test
+  void whatIsKnownIsKept() {
+    Ddpm model = model(Prediction.VELOCITY, 0, Condition.NONE);
+    byte[] images = new byte[2 * 16];
+    for (int i = 0; i < images.length; i++) {
+      images[i] = (byte) (i * 37);
+    }
+    byte[] mask = new byte[2 * 16];
+    for (int i = 0; i < mask.length; i++) {
+      mask[i] = (byte) (i >= 16 || i % 3 == 0 ? 1 : 0);
+    }
+    try (Parameters weights = random(model)) {
+      List<SamplerSteps> all = new ArrayList<>();
+      for (Method method : Method.values()) {
+        all.add(method.steps(model, 6, 0));
+      }
+      all.add(SamplerSteps.repaint(model.path(4), 3));
+      for (SamplerSteps steps : all) {
+        Settings settings = new Settings("", steps, 1, Thresholding.STATIC);
+        try (DenoisingSampler sampler =
+            new DenoisingSampler(device, model, weights, settings, DType.F32, 2)) {
+          Job job =
+              new Job(2, 4, null, null, null, new DenoisingSampler.Known(images, mask));
+          byte[] drawn = DenoisingSampler.pixels(sampler.run(job, step -> {}));
+          int unlike = 0;
+          for (int i = 0; i < drawn.length; i++) {
+            if (mask[i] != 0) {
+              assertEquals(images[i], drawn[i], "pixel " + i);
+            }
+            unlike += drawn[i] == images[i] ? 0 : 1;
+          }
+          assertTrue(unlike > 5, "what is not known was drawn too");
+          // upper rows, as requests have them
+          Sampler.Request rows = new Sampler.Request(2, 4, 1, null, images, 2);
+          byte[] completed = sampler.sample(rows, done -> {});
+          for (int i = 0; i < 32; i++) {
+            if (i % 16 < 8) {
+              assertEquals(images[i], completed[i], "pixel " + i);
+            }
+          }
+        }
+      }
+    }
+  }
+
   @Test
   void jobsAreChecked() {
     Ddpm model = model(Prediction.NOISE);
@@ -264,6 +311,13 @@ class DenoisingSamplerTest {
               new Job(2, 1, null, null, null),
               new Job(2, 1, new byte[1], null, null),
               new Job(2, 1, new byte[2], new byte[32], null),
+              new Job(
+                  2,
+                  1,
+                  new byte[2],
+                  null,
+                  null,
+                  new DenoisingSampler.Known(new byte[32], new byte[31])),
               new Job(2, 1, new byte[2], null, new double[3]))) {
         assertThrows(IllegalArgumentException.class, () -> sampler.run(job, step -> {}));
       }

@@ -79,7 +79,7 @@ class SamplerStepsTest {
       state.writeDoubles(new double[] {seed, 0, 0, 0});
       x.writeDoubles(start);
       List<Tensor> in = List.of(x, previous, said, table, state);
-      DenoiseStep step = new DenoiseStep(false, 1);
+      DenoiseStep step = new DenoiseStep(DenoiseStep.Thresholding.NONE, 1, false);
       device.run(step, in, List.of(shown, times));
       for (int i = 1; i < rows; i++) {
         double[] inputs = shown.toDoubles();
