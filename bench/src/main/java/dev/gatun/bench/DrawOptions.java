@@ -2,9 +2,12 @@ package dev.gatun.bench;
 
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
+import dev.gatun.models.Condition;
 import dev.gatun.models.Model;
 import dev.gatun.models.Models;
 import dev.gatun.models.Sampler;
+import dev.gatun.models.diffusion.DenoisingModel;
+import dev.gatun.models.diffusion.DenoisingSampler;
 import dev.gatun.models.train.RunFolder;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -23,8 +26,14 @@ final class DrawOptions {
   @Option(
       names = "--gif",
       paramLabel = "FILE",
-      description = "the images being drawn, pixel by pixel")
+      description = "the images being drawn, pixel by pixel or out of noise")
   private Path gif;
+
+  @Option(
+      names = "--strip",
+      paramLabel = "FILE",
+      description = "a few images (.png) on their way out of noise, from left to right")
+  private Path strip;
 
   @Option(names = "--seed", paramLabel = "S", description = "of the draws (default: 0)")
   private long seed;
@@ -44,8 +53,13 @@ final class DrawOptions {
   @Option(
       names = "--sampler",
       paramLabel = "NAME",
-      description = "cached (default) computes each pixel once; full is there to check it")
+      description = {
+        "of a PixelCNN: cached (default) computes each pixel once; full is there to check it;",
+        "of ddpm and edm: ddim, ddpm, dpmpp or heun (default: ddim; edm: heun)"
+      })
   private String sampler;
+
+  @Mixin private DenoiseOptions denoise = new DenoiseOptions();
 
   @Mixin private DeviceOption device = new DeviceOption();
 
@@ -54,6 +68,9 @@ final class DrawOptions {
     ImageFiles.requireSuffix(out, true);
     if (gif != null && !String.valueOf(gif.getFileName()).endsWith(".gif")) {
       throw new UsageException("--gif " + gif + ": expected a name that ends in .gif");
+    }
+    if (strip != null && !String.valueOf(strip.getFileName()).endsWith(".png")) {
+      throw new UsageException("--strip " + strip + ": expected a name that ends in .png");
     }
     if (count <= 0) {
       throw new UsageException("--count " + count + ": must be positive");
@@ -81,6 +98,45 @@ final class DrawOptions {
                   ? " was trained without classes; leave the option out"
                   : " has classes 0 to " + (model.classes() - 1)));
     }
+    Sampler.Request request =
+        new Sampler.Request(count, seed, temperature, label, given, givenRows);
+    Drawn drawn =
+        model instanceof DenoisingModel denoising
+            ? drawOutOfNoise(console, run, folder, denoising, request)
+            : drawByPixels(console, folder, request);
+    byte[] images = drawn.images;
+    if (out.toString().endsWith(".npy")) {
+      ImageFiles.npy(out, images, count, model.imageShape());
+    } else {
+      ImageFiles.grid(out, images, count, model.imageShape());
+    }
+    if (gif != null && drawn.frames != null) {
+      drawn.frames.writeGif(gif);
+    } else if (gif != null) {
+      DrawingGif.write(gif, images, count, model.imageShape(), givenRows);
+    }
+    if (strip != null) {
+      drawn.frames.writeStrip(strip);
+    }
+    console.say(
+        "wrote " + count + " images to " + out + (gif == null ? "" : ", their drawing to " + gif));
+  }
+
+  /**
+   * What was drawn.
+   *
+   * @param frames how, or null where that follows from the images
+   */
+  private record Drawn(byte[] images, DenoisingFrames frames) {}
+
+  private Drawn drawByPixels(Console console, RunFolder folder, Sampler.Request request)
+      throws IOException {
+    Model model = folder.model();
+    denoise.requireNone(model.name());
+    if (strip != null) {
+      throw new UsageException(
+          "--strip: " + model.name() + " does not draw out of noise; use --gif");
+    }
     String name = sampler == null ? Models.samplers(model).getFirst() : sampler;
     if (!Models.samplers(model).contains(name)) {
       throw new UsageException(
@@ -91,25 +147,59 @@ final class DrawOptions {
               + " has "
               + String.join(", ", Models.samplers(model)));
     }
-    Sampler.Request request =
-        new Sampler.Request(count, seed, temperature, label, given, givenRows);
-    byte[] images;
     try (Device opened = device.open(console)) {
       DType type = DeviceOption.dtype(console, opened, folder.config().training().dtype());
       try (RunFolder.Checkpoint checkpoint = folder.checkpoint(opened)) {
-        images = draw(console, opened, model, checkpoint, type, name, request);
+        return new Drawn(draw(console, opened, model, checkpoint, type, name, request), null);
       }
     }
-    if (out.toString().endsWith(".npy")) {
-      ImageFiles.npy(out, images, count, model.imageShape());
-    } else {
-      ImageFiles.grid(out, images, count, model.imageShape());
+  }
+
+  private Drawn drawOutOfNoise(
+      Console console,
+      Path run,
+      RunFolder folder,
+      DenoisingModel model,
+      Sampler.Request request)
+      throws IOException {
+    if (temperature != 1) {
+      throw new UsageException(
+          "--temperature: " + model.name() + " has none; leave the option out");
     }
-    if (gif != null) {
-      DrawingGif.write(gif, images, count, model.imageShape(), givenRows);
+    if (model.condition() != Condition.NONE) {
+      throw new UsageException(
+          run
+              + ": draws by an image that it is shown; use 'gatun "
+              + (model.condition() == Condition.GREY ? "colorize" : "upscale")
+              + "'");
     }
-    console.say(
-        "wrote " + count + " images to " + out + (gif == null ? "" : ", their drawing to " + gif));
+    DenoisingSampler.Settings settings = denoise.settings(model, sampler);
+    try (Device opened = device.open(console)) {
+      DType type = DeviceOption.dtype(console, opened, folder.config().training().dtype());
+      try (RunFolder.Checkpoint checkpoint = folder.checkpoint(opened);
+          DenoisingSampler sampler =
+              UsageException.ifRefused(() ->
+                  new DenoisingSampler(opened, model, checkpoint.weights(), settings, type));
+          Progress progress =
+              new Progress(console, "sample", sampler.work(request.count()))) {
+        DenoisingFrames frames =
+            gif == null && strip == null
+                ? null
+                : new DenoisingFrames(
+                    request.count(), model.imageShape(), settings.steps().evaluations());
+        long[] done = {0};
+        double[] x =
+            sampler.run(
+                sampler.job(request),
+                step -> {
+                  if (frames != null) {
+                    frames.after(step);
+                  }
+                  progress.update(++done[0], "");
+                });
+        return new Drawn(DenoisingSampler.pixels(x), frames);
+      }
+    }
   }
 
   /** Draws images, with a progress bar. */

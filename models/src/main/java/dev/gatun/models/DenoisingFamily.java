@@ -21,9 +21,6 @@ import java.util.function.Function;
 
 /** The models that make images out of noise. */
 final class DenoisingFamily<C extends Record> implements Family {
-  /** Steps of a sampler where the user does not say. */
-  private static final int STEPS = 50;
-
   private static final double LABEL_DROPOUT = 0.1;
 
   private interface Sizes<C> {
@@ -220,7 +217,7 @@ final class DenoisingFamily<C extends Record> implements Family {
         denoising,
         weights,
         new DenoisingSampler.Settings(
-            sampler, method.steps(denoising, STEPS, 0), 1, Thresholding.STATIC),
+            sampler, method.steps(denoising, method.usualSteps(), 0), 1, Thresholding.STATIC),
         dtype);
   }
 }

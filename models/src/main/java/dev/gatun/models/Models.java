@@ -74,8 +74,7 @@ public final class Models {
    * A preset for images of a shape, with overrides.
    *
    * @param classes of the images' labels, which the model is then given; 0 for none
-   * @param overrides values for components of the model's configuration, which {@code model.} may
-   *     precede, and of {@link TrainConfig}
+   * @param overrides values for components of the model's configuration and of {@link TrainConfig}
    * @throws IllegalArgumentException in one line, for an unknown model or key, a bad value, or
    *     images the model is not for
    */

@@ -2,7 +2,9 @@ package dev.gatun.models;
 
 import dev.gatun.models.train.TrainConfig;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 
 /** Applies {@code key=value} to a model's configuration and to that of its training. */
@@ -12,8 +14,10 @@ final class Overrides {
 
   private final List<String> modelKeys;
   private final List<String> trainingKeys;
-  private Record config;
-  private Record training;
+  private final Map<String, String> ofModel = new LinkedHashMap<>();
+  private final Map<String, String> ofTraining = new LinkedHashMap<>();
+  private final Record config;
+  private final Record training;
 
   Overrides(Record config, Set<String> fixedKeys, TrainConfig training) {
     this.config = config;
@@ -24,9 +28,9 @@ final class Overrides {
 
   void set(String key, String value) {
     if (modelKeys.contains(key)) {
-      config = Records.with(config, key, value);
+      ofModel.put(key, value);
     } else if (trainingKeys.contains(key)) {
-      training = Records.with(training, key, value);
+      ofTraining.put(key, value);
     } else {
       throw new IllegalArgumentException(
           "unknown key '"
@@ -39,12 +43,14 @@ final class Overrides {
     }
   }
 
+  /** The configuration with what was set of it; it is checked now, as a whole. */
   Record config() {
-    return config;
+    return Records.with(config, ofModel);
   }
 
+  /** The same of the training. */
   Record training() {
-    return training;
+    return Records.with(training, ofTraining);
   }
 
   private static List<String> without(List<String> keys, Set<String> left) {

@@ -11,8 +11,11 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.RecordComponent;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /** Configurations are records: here they meet text and JSON. */
@@ -41,8 +44,11 @@ public final class Records {
         .flatMap(c -> c.getType().isRecord() ? keys(c.getType()) : Stream.of(c.getName()));
   }
 
-  /** The record with one component, or one of a record in it, parsed from text. */
-  static Record with(Record config, String key, String value) {
+  /** The record with other components, those of records in it among them, parsed from text. */
+  static Record with(Record config, Map<String, String> changes) {
+    if (changes.isEmpty()) {
+      return config;
+    }
     RecordComponent[] components = config.getClass().getRecordComponents();
     Class<?>[] types = new Class<?>[components.length];
     Object[] values = new Object[components.length];
@@ -51,20 +57,29 @@ public final class Records {
         types[i] = components[i].getType();
         Object now = components[i].getAccessor().invoke(config);
         if (types[i].isRecord()) {
-          boolean inside = keys(types[i]).anyMatch(key::equals);
-          values[i] = inside ? with((Record) now, key, value) : now;
+          Map<String, String> inside = new LinkedHashMap<>(changes);
+          inside.keySet().retainAll(keys(types[i]).toList());
+          values[i] = with((Record) now, inside);
         } else {
-          values[i] = components[i].getName().equals(key) ? parse(key, value, types[i]) : now;
+          String name = components[i].getName();
+          values[i] =
+              changes.containsKey(name) ? parse(name, changes.get(name), types[i]) : now;
         }
       }
       return config.getClass().getDeclaredConstructor(types).newInstance(values);
     } catch (InvocationTargetException e) {
       throw e.getCause() instanceof IllegalArgumentException refused
-          ? new IllegalArgumentException(key + "=" + value + ": " + refused.getMessage(), refused)
+          ? new IllegalArgumentException(text(changes) + ": " + refused.getMessage(), refused)
           : new IllegalStateException(e.getCause());
     } catch (ReflectiveOperationException e) {
       throw new IllegalStateException(e);
     }
+  }
+
+  private static String text(Map<String, String> changes) {
+    return changes.entrySet().stream()
+        .map(change -> change.getKey() + "=" + change.getValue())
+        .collect(Collectors.joining(", "));
   }
 
   private static Object parse(String key, String value, Class<?> type) {

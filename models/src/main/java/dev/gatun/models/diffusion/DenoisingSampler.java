@@ -37,6 +37,16 @@ public final class DenoisingSampler implements Sampler {
     /** {@link SamplerSteps#heun}. */
     HEUN;
 
+    /** Steps where the user does not say. */
+    public int usualSteps() {
+      return switch (this) {
+        case DDIM -> 50;
+        case DDPM -> 250;
+        case DPMPP -> 20;
+        case HEUN -> 18;
+      };
+    }
+
     /** As on the command line. */
     public String label() {
       return name().toLowerCase(Locale.ROOT);
@@ -118,7 +128,7 @@ public final class DenoisingSampler implements Sampler {
     /** How many images. */
     int count();
 
-    /** The images with what noise they still have, [count,H,W,C] u8. */
+    /** The images with what noise they still have, drawn together to fit, [count,H,W,C] u8. */
     byte[] noisy();
 
     /** What the network took for the images, [count,H,W,C] u8. */
@@ -256,6 +266,19 @@ public final class DenoisingSampler implements Sampler {
 
   @Override
   public byte[] sample(Request request, IntConsumer progress) {
+    int evaluations = settings.steps.evaluations();
+    return pixels(
+        run(
+            job(request),
+            done -> progress.accept(done.first() / batch * evaluations + done.number())));
+  }
+
+  /**
+   * What a request asks for.
+   *
+   * @throws IllegalArgumentException in one line if the model cannot draw that
+   */
+  public Job job(Request request) {
     request.requireFits(model);
     if (request.temperature() != 1) {
       throw new IllegalArgumentException(
@@ -269,12 +292,7 @@ public final class DenoisingSampler implements Sampler {
       }
     }
     Known rows = request.givenRows() == 0 ? null : upperRows(request);
-    Job job = new Job(request.count(), request.seed(), given, null, null, rows);
-    int evaluations = settings.steps.evaluations();
-    return pixels(
-        run(
-            job,
-            done -> progress.accept(done.first() / batch * evaluations + done.number())));
+    return new Job(request.count(), request.seed(), given, null, null, rows);
   }
 
   private Known upperRows(Request request) {
@@ -376,7 +394,10 @@ public final class DenoisingSampler implements Sampler {
 
     @Override
     public byte[] noisy() {
-      return Arrays.copyOf(pixels(x.toDoubles()), some * shape.dimensions());
+      double[] now = x.toDoubles();
+      double spread = settings.steps.spread(number);
+      Arrays.setAll(now, i -> now[i] / spread);
+      return Arrays.copyOf(pixels(now), some * shape.dimensions());
     }
 
     @Override

@@ -12,12 +12,22 @@ import java.util.List;
  */
 public final class SamplerSteps {
   private final List<double[]> rows = new ArrayList<>();
+  private final List<Double> spreads = new ArrayList<>();
 
   private SamplerSteps() {}
 
   /** Runs of the network. */
   public int evaluations() {
     return rows.size() - 1;
+  }
+
+  /**
+   * How far x spreads after a row, in units of pixels' own range: alpha and sigma together.
+   *
+   * @param row 0 for what is begun with
+   */
+  double spread(int row) {
+    return spreads.get(row);
   }
 
   /** [evaluations + 1, {@link DenoiseStep#COLUMNS}], row by row. */
@@ -48,6 +58,7 @@ public final class SamplerSteps {
   /** Begins with noise, or with k times what x holds. */
   private void begin(double k, double noise, Level next) {
     rows.add(new double[] {0, 0, k, 0, 0, noise, next.input(), next.time(), 0, 0});
+    spreads.add(Math.hypot(next.alpha(), next.sigma()));
   }
 
   /** After the network was run at a level; it is run at the next one then. */
@@ -65,6 +76,7 @@ public final class SamplerSteps {
           u.logLeast,
           u.logMost
         });
+    spreads.add(Math.hypot(next.alpha(), next.sigma()));
   }
 
   /** A step that follows from its two levels. */
@@ -310,10 +322,9 @@ public final class SamplerSteps {
   /** {@link #ddim} without noise, from the noise that x holds. */
   public static SamplerSteps decode(NoisePath path) {
     SamplerSteps sampler = of(path, (t, s) -> implicit(t, s, 0));
-    sampler.rows.removeFirst();
-    SamplerSteps all = new SamplerSteps();
-    all.begin(1, 0, path.levels().getFirst());
-    all.rows.addAll(sampler.rows);
-    return all;
+    double[] first = sampler.rows.getFirst();
+    first[2] = 1; // cX
+    first[5] = 0; // cN
+    return sampler;
   }
 }

@@ -1,0 +1,114 @@
+package dev.gatun.bench;
+
+import dev.gatun.engine.op.DenoiseStep.Thresholding;
+import dev.gatun.models.Models;
+import dev.gatun.models.diffusion.DenoisingModel;
+import dev.gatun.models.diffusion.DenoisingSampler;
+import dev.gatun.models.diffusion.DenoisingSampler.Method;
+import dev.gatun.models.diffusion.SamplerSteps;
+import java.util.Arrays;
+import java.util.Locale;
+import java.util.stream.Collectors;
+import picocli.CommandLine.Option;
+
+/** How a model that makes images out of noise draws. */
+final class DenoiseOptions {
+  @Option(
+      names = "--steps",
+      paramLabel = "N",
+      description = "of the sampler (default: ddim 50, ddpm 250, dpmpp 20, heun 18)")
+  private Integer steps;
+
+  @Option(
+      names = "--guidance",
+      paramLabel = "W",
+      description = "eps_u + W (eps_c - eps_u): 1 (default) is the class, above 1 is beyond it")
+  private Double guidance;
+
+  @Option(
+      names = "--eta",
+      paramLabel = "X",
+      description = "of ddim: 0 (default) adds no noise, 1 as much as ddpm")
+  private Double eta;
+
+  @Option(
+      names = "--threshold",
+      paramLabel = "T",
+      description = "keeps denoised images in range: static (default), dynamic or none")
+  private String threshold;
+
+  /** The first option that was given; null if none was. */
+  private String given() {
+    return steps != null
+        ? "--steps"
+        : guidance != null
+            ? "--guidance"
+            : eta != null ? "--eta" : threshold != null ? "--threshold" : null;
+  }
+
+  /** Throws if an option was given to a model that does not denoise. */
+  void requireNone(String model) {
+    if (given() != null) {
+      throw new UsageException(
+          given() + ": " + model + " does not draw out of noise; leave the option out");
+    }
+  }
+
+  /**
+   * How to draw.
+   *
+   * @param name of the sampler; null for the model's first
+   */
+  DenoisingSampler.Settings settings(DenoisingModel model, String name) {
+    Method method = method(model, name);
+    if (eta != null && method != Method.DDIM) {
+      throw new UsageException("--eta: is for --sampler ddim, not " + method.label());
+    }
+    int count = steps == null ? method.usualSteps() : steps;
+    return settings(
+        method.label(),
+        UsageException.ifRefused(() -> method.steps(model, count, eta == null ? 0 : eta)));
+  }
+
+  /** How to draw by given steps. */
+  DenoisingSampler.Settings settings(String name, SamplerSteps rows) {
+    return new DenoisingSampler.Settings(
+        name, rows, guidance == null ? 1 : guidance, thresholding());
+  }
+
+  /** Steps that were asked for. */
+  int steps(int usual) {
+    return steps == null ? usual : steps;
+  }
+
+  static Method method(DenoisingModel model, String name) {
+    String wanted = name == null ? Models.samplers(model).getFirst() : name;
+    if (!Models.samplers(model).contains(wanted)) {
+      throw new UsageException(
+          "--sampler "
+              + wanted
+              + ": "
+              + model.name()
+              + " has "
+              + String.join(", ", Models.samplers(model)));
+    }
+    return Method.valueOf(wanted.toUpperCase(Locale.ROOT));
+  }
+
+  private Thresholding thresholding() {
+    if (threshold == null) {
+      return Thresholding.STATIC;
+    }
+    return Arrays.stream(Thresholding.values())
+        .filter(t -> t.name().toLowerCase(Locale.ROOT).equals(threshold))
+        .findFirst()
+        .orElseThrow(() ->
+            new UsageException(
+                "--threshold "
+                    + threshold
+                    + ": expected "
+                    + Arrays.stream(Thresholding.values())
+                        .map(t -> t.name().toLowerCase(Locale.ROOT))
+                        .collect(Collectors.joining(" or "))));
+  }
+}
