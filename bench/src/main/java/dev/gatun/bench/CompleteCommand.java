@@ -1,7 +1,5 @@
 package dev.gatun.bench;
 
-import dev.gatun.engine.io.Image;
-import dev.gatun.engine.io.Images;
 import dev.gatun.models.Model;
 import dev.gatun.models.train.RunFolder;
 import java.io.IOException;
@@ -53,48 +51,12 @@ final class CompleteCommand implements Callable<Integer> {
     if (rows < 0 || rows > shape.height()) {
       throw new UsageException("--rows " + rows + ": must be 0 to " + shape.height());
     }
-    byte[] pixels = pixels(shape);
+    byte[] pixels = ImageFiles.pixels("--image", image, run, shape);
     byte[] given = new byte[count * pixels.length];
     for (int n = 0; n < count; n++) {
       System.arraycopy(pixels, 0, given, n * pixels.length, pixels.length);
     }
     options.draw(console, run, folder, count, given, rows);
     return 0;
-  }
-
-  private byte[] pixels(Model.ImageShape shape) throws IOException {
-    Image read = Images.read(image);
-    if (read.height() != shape.height() || read.width() != shape.width()) {
-      throw new UsageException(
-          "--image "
-              + image
-              + ": is "
-              + read.height()
-              + "x"
-              + read.width()
-              + ", the model in "
-              + run
-              + " draws "
-              + shape.height()
-              + "x"
-              + shape.width()
-              + "; scale it first");
-    }
-    if (read.channels() == shape.channels()) {
-      return read.pixels();
-    }
-    if (shape.channels() == 3) {
-      return read.toRgb().pixels();
-    }
-    byte[] grey = new byte[shape.dimensions()];
-    for (int i = 0; i < grey.length; i++) {
-      byte[] p = read.pixels();
-      if (p[3 * i] != p[3 * i + 1] || p[3 * i] != p[3 * i + 2]) {
-        throw new UsageException(
-            "--image " + image + ": has colours, the model in " + run + " draws grey images");
-      }
-      grey[i] = p[3 * i];
-    }
-    return grey;
   }
 }

@@ -30,6 +30,10 @@ final class GatunCommand implements Callable<Integer> {
     COMMANDS.put(TrainCommand.class, TrainCommand::new);
     COMMANDS.put(SampleCommand.class, SampleCommand::new);
     COMMANDS.put(CompleteCommand.class, CompleteCommand::new);
+    COMMANDS.put(InpaintCommand.class, InpaintCommand::new);
+    COMMANDS.put(UpscaleCommand.class, UpscaleCommand::new);
+    COMMANDS.put(ColorizeCommand.class, ColorizeCommand::new);
+    COMMANDS.put(InterpolateCommand.class, InterpolateCommand::new);
     COMMANDS.put(EvalCommand.class, EvalCommand::new);
     COMMANDS.put(CurveCommand.class, CurveCommand::new);
     COMMANDS.put(DataCommand.class, DataCommand::new);

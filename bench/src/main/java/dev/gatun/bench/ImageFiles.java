@@ -2,6 +2,7 @@ package dev.gatun.bench;
 
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Shape;
+import dev.gatun.engine.io.Image;
 import dev.gatun.engine.io.Images;
 import dev.gatun.engine.io.Npy;
 import dev.gatun.models.Model.ImageShape;
@@ -54,5 +55,70 @@ final class ImageFiles {
         Shape.of(count, shape.height(), shape.width(), shape.channels()),
         DType.U8,
         MemorySegment.ofArray(images));
+  }
+
+  /**
+   * Reads an image of the size and colours that a model has.
+   *
+   * @param option that named the file
+   * @param run the model's folder
+   * @return [H,W,C] u8
+   */
+  static byte[] pixels(String option, Path file, Path run, ImageShape shape) throws IOException {
+    Image read = Images.read(file);
+    if (read.height() != shape.height() || read.width() != shape.width()) {
+      throw new UsageException(
+          option
+              + " "
+              + file
+              + ": is "
+              + read.height()
+              + "x"
+              + read.width()
+              + ", the model in "
+              + run
+              + " draws "
+              + shape.height()
+              + "x"
+              + shape.width()
+              + "; scale it first");
+    }
+    return colours(option, file, run, read, shape.channels());
+  }
+
+  /** An image's pixels with so many channels: grey or RGB. */
+  static byte[] colours(String option, Path file, Path run, Image read, int channels) {
+    if (read.channels() == channels) {
+      return read.pixels();
+    }
+    if (channels == 3) {
+      return read.toRgb().pixels();
+    }
+    byte[] grey = new byte[read.height() * read.width()];
+    for (int i = 0; i < grey.length; i++) {
+      byte[] p = read.pixels();
+      if (p[3 * i] != p[3 * i + 1] || p[3 * i] != p[3 * i + 2]) {
+        throw new UsageException(
+            option
+                + " "
+                + file
+                + ": has colours, the model in "
+                + run
+                + " draws grey images");
+      }
+      grey[i] = p[3 * i];
+    }
+    return grey;
+  }
+
+  /** One image as it is, or several as a grid. */
+  static void write(Path file, byte[] images, int count, ImageShape shape) throws IOException {
+    if (file.toString().endsWith(".npy")) {
+      npy(file, images, count, shape);
+    } else if (count == 1) {
+      Images.writePng(file, new Image(shape.height(), shape.width(), shape.channels(), images));
+    } else {
+      grid(file, images, count, shape);
+    }
   }
 }

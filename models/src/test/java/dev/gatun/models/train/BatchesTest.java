@@ -5,6 +5,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 
 import dev.gatun.engine.data.Dataset;
+import dev.gatun.models.Condition;
+import dev.gatun.models.Model;
 import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -59,5 +61,58 @@ class BatchesTest {
     byte[] first = inTurn.take(0).images();
     inTurn.take(1);
     assertArrayEquals(expected[0], first, "a batch is not written to while the next is gathered");
+  }
+
+  /** Image k has 4k at the left and 4k + 1 at the right, and label 0. */
+  private static Dataset sided() {
+    byte[] pixels = new byte[COUNT * 4];
+    for (int i = 0; i < pixels.length; i++) {
+      pixels[i] = (byte) (i / 4 * 4 + i % 2);
+    }
+    return Dataset.of("sides", 2, 2, 1, pixels, new int[COUNT], 4, List.of());
+  }
+
+  /** Half of the images are mirrored, and a fifth has no label; both follow from the step. */
+  @Test
+  void imagesAreMirroredAndLabelsWithheldByChance() {
+    Batches.View view = new Batches.View(SIZE, 3, 4, 0.2, true, Condition.NONE);
+    Batches batches = new Batches(sided(), view);
+    Batches again = new Batches(sided(), view);
+    int mirrored = 0;
+    int withheld = 0;
+    int steps = 1000;
+    for (int step = 0; step < steps; step++) {
+      Batches.Batch batch = batches.take(step);
+      for (int n = 0; n < SIZE; n++) {
+        int left = batch.images()[4 * n];
+        int right = batch.images()[4 * n + 1];
+        assertEquals(left % 4 == 0 ? left + 1 : left - 1, right);
+        assertEquals(left, batch.images()[4 * n + 2], "both rows");
+        mirrored += left % 4;
+        withheld += batch.labels()[n] == 4 ? 1 : 0;
+      }
+      if (step % 100 == 7) {
+        Batches.Batch same = again.take(step);
+        assertArrayEquals(batch.images(), same.images());
+        assertArrayEquals(batch.labels(), same.labels());
+      }
+    }
+    // four standard deviations
+    double images = steps * SIZE;
+    assertEquals(0.5, mirrored / images, 4 * Math.sqrt(0.25 / images));
+    assertEquals(0.2, withheld / images, 4 * Math.sqrt(0.16 / images));
+  }
+
+  @Test
+  void theConditionIsOfTheImageAsItIsShown() {
+    Batches batches =
+        new Batches(sided(), new Batches.View(SIZE, 3, 0, 0, true, Condition.HALF));
+    for (int step = 0; step < 5; step++) {
+      Batches.Batch batch = batches.take(step);
+      assertArrayEquals(
+          Condition.HALF.of(batch.images(), SIZE, new Model.ImageShape(2, 2, 1)),
+          batch.condition());
+      assertEquals(SIZE * 4, batch.condition().length);
+    }
   }
 }
