@@ -1,6 +1,7 @@
 /* conv_taps.cu - convolution as a list of taps, implicit GEMM: forward and data gradient.
  * y[n,h,w,:] = act(bias + addend[n,h,w,:] + sum over taps and source channels of x[n,source,s] * W[tap,s,:])
- * x [N,SH,SW,SC] f32 or bf16; W packed by conv_pack.cu; bias [TC] f32 or null; addend like the sum, or null.
+ * x [N,SH,SW,SC] f32 or bf16; W packed by conv_pack.cu; bias [TC] f32 or null; addend like the sum,
+ * or [N,TC] for all pixels of an image, or null.
  * act: none, relu, elu, concat_elu (y [..,2TC]), a gate (y [..,TC/2], W's columns interleaved) plus
  * residual; with an activation the sum itself is written to `sum` unless that is null, for the gradient.
  * The activation takes the sum as it would be read again, rounded: the same bits as by two kernels.
@@ -32,6 +33,7 @@ struct ConvOutput {
   const void* residual;
   void* y;
   int f32;         // whether addend and y are f32; else they are in x's dtype
+  int ofImages;    // whether the addend is [N,TC]
   int activation;
   int half;        // a gate's: channels of a in each group
   int from, to;    // channels of the sum that are wanted; all of them with a gate
@@ -299,6 +301,7 @@ __device__ __forceinline__ void finish(const ConvShape& s, const ConvOutput& o, 
     const int n = most - k < EIGHT ? most - k : EIGHT;
     const long long pixel =
         ((long long)at.image(m) * s.TH + at.row(m) * s.outH + at.ph) * s.TW + at.column(m) * s.outW + at.pw;
+    const long long added = o.ofImages != 0 ? at.image(m) : pixel;
     // among the channels of the sum
     const int ka = gated ? k / o.half * 2 * o.half + k % o.half : k;
     Eight v[2];
@@ -307,7 +310,7 @@ __device__ __forceinline__ void finish(const ConvShape& s, const ConvOutput& o, 
       if (part == 1 && !gated) break;
       const int channel = ka + part * o.half;
       const float* sums = c + q / across * PASS_STRIDE(BN) + local + part * EIGHT;
-      v[part].read(o.addend, f32, pixel * s.TC + channel, o.addend == nullptr ? 0 : n);
+      v[part].read(o.addend, f32, added * s.TC + channel, o.addend == nullptr ? 0 : n);
 #pragma unroll
       for (int e = 0; e < EIGHT; ++e) {
         v[part].v[e] += sums[e] + (o.bias != nullptr && e < n ? o.bias[channel + e] : 0.0f);

@@ -1,7 +1,8 @@
 /* sums.cu - sums over many elements, in two passes: each block its part, then the parts in a fixed order.
- * column_sums: out[l,c] = sum of x[n,p,c] over p and the images n with label l. squared_norm: the sum of
- * squares. mean: sum / divisor. Sums of f32 in f32 (column_sums) or f64; always over the same tree: same
- * bits every run. Memory bound: 1 read of x. Arch sm_80+; emulator yes.
+ * column_sums: out[l,c] = sum of x[n,p,c] over p and the images n with label l. sum_pixels: y[n,c] = sum of
+ * x[n,p,c] over p, in one pass. squared_norm: the sum of squares. mean: sum / divisor. Sums of f32 and bf16
+ * in f32 (column_sums, sum_pixels) or f64; always over the same tree: same bits every run. Memory bound:
+ * 1 read of x. Arch sm_80+; emulator yes.
  */
 #include "common/reduce.cuh"
 #include "common/types.cuh"
@@ -71,6 +72,55 @@ extern "C" __global__ void __launch_bounds__(THREADS)
   if (c < C && threadIdx.x < COLUMNS) out[(long long)blockIdx.y * C + c] = sum;
 }
 KERNEL(column_sums_finish, THREADS)
+
+#define PIXEL_CHUNKS 4
+#define PIXEL_LANES (THREADS / PIXEL_CHUNKS)
+
+/* x [N,P,C], y [N,C]; grid (N * ceil(C / tile)), tile = 4 chunks of 16 bytes. A thread sums a chunk of every
+ * 64th pixel; then one thread a channel adds up the 64 sums. */
+template <class T>
+__device__ __forceinline__ void sum_pixels(const T* x, T* y, int P, int C) {
+  constexpr int N = Chunk<T>::N;
+  constexpr int TILE = PIXEL_CHUNKS * N;
+  SHARED(float, partial, [PIXEL_LANES][TILE]);
+  const int tiles = (C + TILE - 1) / TILE;
+  const long long image = blockIdx.x / tiles;
+  const int first = blockIdx.x % tiles * TILE;
+  const int own = threadIdx.x % PIXEL_CHUNKS * N;
+  const int lane = threadIdx.x / PIXEL_CHUNKS;
+  const int left = C - first - own;
+  const int n = left < 0 ? 0 : left < N ? left : N;
+  float sum[N];
+#pragma unroll
+  for (int i = 0; i < N; ++i) sum[i] = 0.0f;
+  if (n > 0) {
+    for (int p = lane; p < P; p += PIXEL_LANES) {
+      Chunk<T> v;
+      v.load(x + (image * P + p) * C + first + own, n);
+#pragma unroll
+      for (int i = 0; i < N; ++i) sum[i] += v.v[i];
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < N; ++i) partial[lane][own + i] = sum[i];
+  __syncthreads();
+  if (threadIdx.x < TILE && first + (int)threadIdx.x < C) {
+    float all = 0.0f;
+#pragma unroll
+    for (int i = 0; i < PIXEL_LANES; ++i) all += partial[i][threadIdx.x];
+    y[image * C + first + threadIdx.x] = Convert<T>::from(all);
+  }
+}
+
+#define EACH_PIXELS(T, suffix)                                                           \
+  extern "C" __global__ void __launch_bounds__(THREADS)                                  \
+      sum_pixels_##suffix(const T* RESTRICT x, T* RESTRICT y, int P, int C) {            \
+    sum_pixels(x, y, P, C);                                                              \
+  }                                                                                      \
+  KERNEL(sum_pixels_##suffix, THREADS)
+
+EACH_PIXELS(float, f32)
+EACH_PIXELS(bf16, bf16)
 
 /* grid (ceil(elements / 4096)): parts [grid] f64 */
 extern "C" __global__ void __launch_bounds__(THREADS)

@@ -330,6 +330,11 @@ public final class CausalPlan {
           input.shape().rank() < 4 || dependent.contains(input),
           node.op().name() + " reads " + input + ", which does not depend on the image");
     }
+    boolean conv = node.op() instanceof Conv2d || node.op() instanceof Conv2dBackwardData;
+    Shape last = node.inputs().getLast().shape();
+    require(
+        !conv || node.inputs().size() < 3 || last.rank() < 4 || last.equals(out.shape()),
+        node.op().name() + " adds the same to all pixels, which cannot be known pixel by pixel");
     groups.put(out, own);
     int[] times = new int[positions(out) * own];
     Arrays.fill(times, -1);

@@ -780,6 +780,22 @@ class CausalTest {
                 1,
                 n -> n.apply(new Add(), n.conv(before, n.pixels(), 4), n.normal(1, 1, 5, 6, 4)))
             .matches("add reads %\\d+ \\[1,5,6,4] f32, which does not depend on the image"));
+    // the same for all pixels: of no image, and of all of one
+    assertTrue(
+        refusal(
+                1,
+                1,
+                n -> n.conv(before, n.pixels(), 4, n.normal(1, n.pixels().shape().dim(0), 1, 1, 4)))
+            .contains("does not depend on the image"));
+    assertEquals(
+        "conv_taps adds the same to all pixels, which cannot be known pixel by pixel",
+        refusal(
+            1,
+            1,
+            n -> {
+              Value all = n.conv(new Conv2d(before, 99, 99, null), n.pixels(), 4);
+              return n.conv(before, n.pixels(), 4, all);
+            }));
     assertTrue(refusal(3, 2, n -> n.conv(before, n.pixels(), 6)).contains("not in 2"));
     assertTrue(
         refusal(1, 1, n -> n.conv(new Conv2d(before, 2, 2, null), n.pixels(), 6))

@@ -21,6 +21,7 @@ import dev.gatun.engine.op.GroupNorm;
 import dev.gatun.engine.op.LogisticMixture;
 import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.Relu;
+import dev.gatun.engine.op.Resample;
 import dev.gatun.engine.op.Shift;
 import dev.gatun.engine.op.Silu;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
@@ -291,6 +292,33 @@ class GradientsTest {
                   b.leaf(1, 2, 3, 2),
                   b.leaf(1, 4, 6, 3));
             }),
+        test(
+            "conv with a row added to each image",
+            b ->
+                b.graph.apply(
+                    new Conv2d(Taps.square(3)),
+                    b.leaf(2, 3, 2, 2),
+                    b.leaf(9, 2, 3),
+                    b.leaf(3),
+                    b.leaf(2, 1, 1, 3))),
+        test(
+            "conv with a row added to each image of one pixel",
+            b ->
+                b.graph.apply(
+                    new Conv2d(Taps.point()),
+                    b.leaf(2, 1, 1, 2),
+                    b.leaf(1, 2, 3),
+                    b.leaf(2, 1, 1, 3))),
+        test(
+            "a convolution after up-sampling with a row added to each image",
+            b ->
+                b.graph.apply(
+                    FoldUpsampling.convolution(Shape.of(2, 4, 4, 3)),
+                    b.graph.apply(new FoldUpsampling(), b.leaf(9, 2, 3)),
+                    b.leaf(2, 2, 2, 2),
+                    b.leaf(2, 1, 1, 3))),
+        test("up-sampling", b -> b.graph.apply(Resample.nearest(), b.leaf(2, 3, 2, 2))),
+        test("average pooling", b -> b.graph.apply(Resample.averagePool(), b.leaf(2, 4, 6, 2))),
         test("relu", b -> b.graph.apply(new Relu(), b.leaf(4, 5))),
         test("elu", b -> b.graph.apply(new Elu(), b.leaf(4, 5))),
         test("concatenated elu", b -> b.graph.apply(new ConcatElu(), b.leaf(4, 5))),

@@ -35,7 +35,8 @@ public final class ConvPlan {
    * Where sums go; device addresses, 0 where there is none.
    *
    * @param bias [TC] f32
-   * @param addend like the sums
+   * @param addend like the sums, or [N,TC]
+   * @param ofImages whether the addend is [N,TC], a row for all positions of an image
    * @param sum the sums themselves, where an activation follows
    * @param residual like y; only with a gate
    * @param y the result
@@ -47,6 +48,7 @@ public final class ConvPlan {
   public record Output(
       long bias,
       long addend,
+      boolean ofImages,
       long sum,
       long residual,
       long y,
@@ -57,23 +59,25 @@ public final class ConvPlan {
       int to) {
     /** The sums and nothing else, of {@code channels} channels. */
     public static Output of(long y, boolean f32, int channels) {
-      return new Output(0, 0, 0, 0, y, f32, Activation.NONE, 0, 0, channels);
+      return new Output(0, 0, false, 0, 0, y, f32, Activation.NONE, 0, 0, channels);
     }
 
     /** With this added to the sums. */
-    public Output plus(long newBias, long newAddend) {
-      return new Output(newBias, newAddend, sum, residual, y, f32, activation, half, from, to);
+    public Output plus(long newBias, long newAddend, boolean newOfImages) {
+      return new Output(
+          newBias, newAddend, newOfImages, sum, residual, y, f32, activation, half, from, to);
     }
 
     /** With the sums through an activation, and kept at {@code newSum}. */
     public Output through(Activation newActivation, int newHalf, long newResidual, long newSum) {
       return new Output(
-          bias, addend, newSum, newResidual, y, f32, newActivation, newHalf, from, to);
+          bias, addend, ofImages, newSum, newResidual, y, f32, newActivation, newHalf, from, to);
     }
 
     /** Of a range of the sums' channels. */
     public Output channels(int newFrom, int newTo) {
-      return new Output(bias, addend, sum, residual, y, f32, activation, half, newFrom, newTo);
+      return new Output(
+          bias, addend, ofImages, sum, residual, y, f32, activation, half, newFrom, newTo);
     }
   }
 
@@ -312,6 +316,7 @@ public final class ConvPlan {
                     .pointer(output.residual)
                     .pointer(output.y)
                     .int32(output.f32 ? 1 : 0)
+                    .int32(output.ofImages ? 1 : 0)
                     .int32(output.activation.ordinal())
                     .int32(output.half)
                     .int32(output.from)

@@ -1,9 +1,9 @@
 package dev.gatun.kernels;
 
 /**
- * Element-wise kernels: {@code activation.cu}, {@code arithmetic.cu}, {@code dropout.cu}. Tensors
- * are device addresses; shapes are those of each kernel's comment. D is the number of channels of a
- * row of the window.
+ * Element-wise kernels: {@code activation.cu}, {@code arithmetic.cu}, {@code dropout.cu}, {@code
+ * resample.cu}. Tensors are device addresses; shapes are those of each kernel's comment. D is the
+ * number of channels of a row of the window.
  */
 public final class ElementwiseKernels {
   private static final String ACTIVATION = "activation";
@@ -260,6 +260,27 @@ public final class ElementwiseKernels {
         Window.whole(rows, 1, 1),
         channels,
         new Arguments().pointer(x).pointer(y).int32(rows).int32(channels).int32(from).int32(to));
+  }
+
+  /**
+   * Up, y = factor * x, each pixel to 2x2; else factor times the sum of 2x2 pixels. The small
+   * images are [rows,width,C], the rows those of all images; the large ones [2*rows,2*width,C].
+   */
+  public static KernelCall resample(
+      Element type, boolean up, long x, long y, int rows, int width, int channels, float factor) {
+    return rows(
+        "resample",
+        up ? "resample_up" : "resample_down",
+        type,
+        Window.whole(Math.multiplyExact(rows, width), 1, 1),
+        channels,
+        new Arguments()
+            .pointer(x)
+            .pointer(y)
+            .int32(rows)
+            .int32(width)
+            .int32(channels)
+            .float32(factor));
   }
 
   private static KernelCall rows(

@@ -7,6 +7,7 @@ public final class SumKernels {
   private static final String MODULE = "sums";
   private static final int THREADS = 256;
   private static final int COLUMNS = 32;
+  private static final int PIXEL_CHUNKS = 4;
   private static final int NORM_ELEMENTS = 4096;
 
   private SumKernels() {}
@@ -67,6 +68,17 @@ public final class SumKernels {
             .int32(stride)
             .int32(offset)
             .toList());
+  }
+
+  /** y [images,C] = the sums of x [images,positions,C] over the positions. */
+  public static KernelCall sumPixels(
+      Element type, long x, long y, int images, int positions, int channels) {
+    int tiles = Math.ceilDiv(channels, PIXEL_CHUNKS * type.chunk());
+    return new KernelCall(
+        MODULE,
+        "sum_pixels_" + type.suffix(),
+        LaunchShape.linear(Math.multiplyExact(images, tiles), THREADS),
+        new Arguments().pointer(x).pointer(y).int32(positions).int32(channels).toList());
   }
 
   /** How many f64 parts {@link #squaredNorm} writes. */

@@ -40,6 +40,7 @@ import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.NormalizePixels;
 import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.ReluBackward;
+import dev.gatun.engine.op.Resample;
 import dev.gatun.engine.op.Shift;
 import dev.gatun.engine.op.Silu;
 import dev.gatun.engine.op.SiluBackward;
@@ -50,6 +51,7 @@ import dev.gatun.engine.op.Split;
 import dev.gatun.engine.op.SquaredError;
 import dev.gatun.engine.op.SquaredErrorBackward;
 import dev.gatun.engine.op.SquaredNorm;
+import dev.gatun.engine.op.SumPixels;
 import dev.gatun.engine.op.Taps;
 import dev.gatun.engine.op.WeightNorm;
 import dev.gatun.engine.op.WeightNormBackward;
@@ -103,6 +105,8 @@ public final class ContractSuite {
     }
     for (DType type : List.of(DType.F32, DType.BF16)) {
       suite.denoising(type);
+      suite.addedToImages(type);
+      suite.resampling(type);
     }
     return List.copyOf(suite.cases);
   }
@@ -1159,5 +1163,103 @@ public final class ContractSuite {
       draws.addAll(List.of(new Draw.Whole(0, 256), new Draw.Whole(0, 3)));
     }
     cases.add(new OpCase(op, in, 16, DType.F32, draws, seed++, layout));
+  }
+
+  /** A row for all pixels of an image: added by convolutions, and summed up for its gradient. */
+  private void addedToImages(DType type) {
+    // each tile of the kernels; by strides, larger than the image, one pixel, no bias
+    ofImages(new Conv2d(Taps.square(3)), type, true, 3, 5, 7, 5, 9, Layout.ALIGNED);
+    ofImages(new Conv2d(Taps.square(3)), type, true, 2, 8, 8, 16, 64, Layout.ALIGNED);
+    ofImages(new Conv2d(Taps.point()), type, false, 2, 11, 7, 24, 40, Layout.ALIGNED);
+    ofImages(new Conv2d(Taps.square(3), 2, 2, null), type, true, 3, 9, 6, 16, 24, Layout.ALIGNED);
+    ofImages(new Conv2d(Taps.square(7)), type, true, 2, 3, 2, 8, 16, Layout.ALIGNED);
+    ofImages(new Conv2d(Taps.square(3)), type, true, 3, 1, 1, 8, 8, Layout.ALIGNED);
+    Conv2d folded = new Conv2d(Taps.rectangle(-1, 2, -1, 2), 2, 2, null);
+    ofImages(folded, type, false, 2, 8, 6, 16, 8, Layout.ALIGNED);
+    for (Layout layout : List.of(Layout.ODD, Layout.MIXED)) {
+      ofImages(new Conv2d(Taps.square(3)), type, true, 2, 6, 7, 16, 24, layout);
+    }
+    if (type == DType.BF16) {
+      Conv2d wide = new Conv2d(Taps.point(), 1, 1, DType.F32);
+      ofImages(wide, type, true, 2, 8, 9, 48, 32, Layout.ALIGNED);
+    } else {
+      TensorSpec x = TensorSpec.of(type, 2, 5, 6, 8);
+      add(
+          new Conv2dUnit(new Conv2d(Taps.square(3)), new Elu(), false, true),
+          List.of(
+              x,
+              TensorSpec.of(type, 9, 8, 16),
+              TensorSpec.of(type, 16),
+              TensorSpec.of(type, 2, 1, 1, 16)),
+          100,
+          type,
+          STANDARD,
+          WEIGHTS,
+          STANDARD,
+          STANDARD);
+    }
+    // pixels and channels below, at and above what a thread and a block sum up
+    int[][] sizes = {
+      {1, 1, 1, 1}, {3, 5, 7, 5}, {2, 8, 8, 16}, {2, 9, 8, 33}, {1, 31, 33, 130}, {2, 2, 3, 1100}
+    };
+    for (int[] s : sizes) {
+      add(new SumPixels(), List.of(TensorSpec.of(type, s)), s[1] * s[2], DType.F32, STANDARD);
+    }
+    unaligned(new SumPixels(), List.of(TensorSpec.of(type, 2, 9, 9, 16)), 81, DType.F32, STANDARD);
+  }
+
+  /** A convolution with a row for each image added, and its data gradient with one. */
+  private void ofImages(
+      Conv2d op,
+      DType type,
+      boolean bias,
+      int n,
+      int h,
+      int w,
+      int channels,
+      int filters,
+      Layout layout) {
+    TensorSpec x = TensorSpec.of(type, n, h, w, channels);
+    TensorSpec weights = TensorSpec.of(DType.F32, op.taps().count(), channels, filters);
+    TensorSpec y = op.check(List.of(x, weights)).getFirst();
+    List<TensorSpec> in = new ArrayList<>(List.of(x, weights));
+    List<Draw> draws = new ArrayList<>(List.of(STANDARD, WEIGHTS));
+    if (bias) {
+      in.add(TensorSpec.of(DType.F32, filters));
+      draws.add(STANDARD);
+    }
+    in.add(TensorSpec.of(y.dtype(), n, 1, 1, filters));
+    draws.add(STANDARD);
+    int terms = op.taps().count() * channels + 3;
+    cases.add(new OpCase(op, in, terms, type, List.copyOf(draws), seed++, layout));
+    cases.add(
+        new OpCase(
+            new Conv2dBackwardData(op, x.shape()),
+            List.of(
+                weights, new TensorSpec(y.shape(), type), TensorSpec.of(type, n, 1, 1, channels)),
+            op.taps().count() * filters + 3,
+            type,
+            List.of(WEIGHTS, STANDARD, STANDARD),
+            seed++,
+            layout));
+  }
+
+  private void resampling(DType type) {
+    int[][] sizes = {{1, 1, 1, 1}, {2, 3, 5, 7}, {3, 4, 2, 16}, {1, 5, 3, 33}, {2, 2, 3, 1100}};
+    for (int[] s : sizes) {
+      TensorSpec small = TensorSpec.of(type, s);
+      TensorSpec large = TensorSpec.of(type, s[0], 2 * s[1], 2 * s[2], s[3]);
+      for (Resample op : List.of(Resample.nearest(), Resample.averagePool())) {
+        boolean up = op.direction() == Resample.Direction.UP;
+        add(op, List.of(up ? small : large), 4, DType.F32, STANDARD);
+        // and the other's gradient
+        Resample other = new Resample(op.direction(), up ? 0.25f : 1);
+        add(other, List.of(up ? small : large), 4, DType.F32, STANDARD);
+      }
+    }
+    unaligned(
+        Resample.nearest(), List.of(TensorSpec.of(type, 2, 3, 5, 16)), 4, DType.F32, STANDARD);
+    unaligned(
+        Resample.averagePool(), List.of(TensorSpec.of(type, 2, 4, 6, 16)), 4, DType.F32, STANDARD);
   }
 }

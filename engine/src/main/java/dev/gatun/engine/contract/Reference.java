@@ -37,6 +37,7 @@ import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.NormalizePixels;
 import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.ReluBackward;
+import dev.gatun.engine.op.Resample;
 import dev.gatun.engine.op.Shift;
 import dev.gatun.engine.op.Silu;
 import dev.gatun.engine.op.SiluBackward;
@@ -47,6 +48,7 @@ import dev.gatun.engine.op.Split;
 import dev.gatun.engine.op.SquaredError;
 import dev.gatun.engine.op.SquaredErrorBackward;
 import dev.gatun.engine.op.SquaredNorm;
+import dev.gatun.engine.op.SumPixels;
 import dev.gatun.engine.op.Taps;
 import dev.gatun.engine.op.WeightNorm;
 import dev.gatun.engine.op.WeightNormBackward;
@@ -163,6 +165,8 @@ public final class Reference {
     register(Split.class, Reference::split);
     register(Attention.class, Reference::attention);
     register(AttentionBackward.class, Reference::attentionBackward);
+    register(Resample.class, Reference::resample);
+    register(SumPixels.class, Reference::sumPixels);
     register(Shift.class, Reference::shift);
     register(SquaredNorm.class, Reference::squaredNorm);
     register(Adam.class, Reference::adam);
@@ -225,6 +229,39 @@ public final class Reference {
     }
   }
 
+  /** Which element of an addend like y, or of one for all pixels of an image, goes to y's i-th. */
+  private static int addendOf(int i, Shape y, double[] addend) {
+    int perImage = y.elements() / y.dim(0);
+    return addend.length == y.elements() ? i : i / perImage * y.dim(3) + i % y.dim(3);
+  }
+
+  private static List<Result> sumPixels(SumPixels op, List<TensorSpec> specs, List<double[]> in) {
+    Shape x = specs.getFirst().shape();
+    Result y = Result.of(x.dim(0) * x.dim(3));
+    for (int i = 0; i < x.elements(); i++) {
+      y.add(i / (x.elements() / x.dim(0)) * x.dim(3) + i % x.dim(3), in.getFirst()[i]);
+    }
+    return List.of(y);
+  }
+
+  private static List<Result> resample(Resample op, List<TensorSpec> specs, List<double[]> in) {
+    Shape x = specs.getFirst().shape();
+    Shape y = op.check(specs).getFirst().shape();
+    boolean up = op.direction() == Resample.Direction.UP;
+    Shape large = up ? y : x;
+    Shape small = up ? x : y;
+    Result out = Result.of(y.elements());
+    for (int i = 0; i < large.elements(); i++) {
+      int c = i % large.dim(3);
+      int pixel = i / large.dim(3);
+      int column = pixel % large.dim(2) / 2;
+      int row = pixel / large.dim(2) / 2; // images have an even number of rows
+      int other = (row * small.dim(2) + column) * small.dim(3) + c;
+      out.add(up ? i : other, op.factor() * in.getFirst()[up ? other : i]);
+    }
+    return List.of(out);
+  }
+
   private static List<Result> conv(Conv2d op, List<TensorSpec> specs, List<double[]> in) {
     Shape x = specs.get(0).shape();
     Shape w = specs.get(1).shape();
@@ -238,7 +275,7 @@ public final class Reference {
         out.add(i, in.get(2)[i % filters]);
       }
       if (in.size() > (bias ? 3 : 2)) {
-        out.add(i, in.getLast()[i]);
+        out.add(i, in.getLast()[addendOf(i, y, in.getLast())]);
       }
     }
     taps(
@@ -266,7 +303,7 @@ public final class Reference {
     Result dx = Result.of(op.xShape().elements());
     if (in.size() > 2) {
       for (int i = 0; i < dx.value.length; i++) {
-        dx.add(i, in.get(2)[i]);
+        dx.add(i, in.get(2)[addendOf(i, op.xShape(), in.get(2))]);
       }
     }
     taps(

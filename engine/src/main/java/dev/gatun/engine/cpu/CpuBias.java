@@ -8,11 +8,12 @@ import dev.gatun.engine.Shape;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.op.AddBias;
 import dev.gatun.engine.op.AddBiasBackward;
+import dev.gatun.engine.op.SumPixels;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.List;
 
-/** A bias a channel, the same for all images or by their labels. */
+/** A bias a channel, the same for all images, by their labels, or one for each. */
 final class CpuBias {
   private CpuBias() {}
 
@@ -53,23 +54,107 @@ final class CpuBias {
     };
   }
 
+  /** y = x + addend [N,1,1,C], in f32 whatever the dtypes; y may be x. */
+  static Launch addOfImages(CpuDevice d, Tensor x, Tensor addend, Tensor y) {
+    MemorySegment from = d.segment(x);
+    MemorySegment added = d.segment(addend);
+    MemorySegment to = d.segment(y);
+    int channels = y.shape().dim(-1);
+    int positions = y.shape().rows() / y.shape().dim(0);
+    return Pieces.launch(
+        d,
+        y.shape().rows(),
+        channels,
+        (row, column, rows, width) -> {
+          Blocks block = Blocks.own();
+          long at = (long) row * channels + column;
+          d.loops().load(x.dtype(), from, at, block.a, 0, rows * width);
+          for (int r = 0; r < rows; r++) {
+            int image = (row + r) / positions;
+            if (r == 0 || image != (row + r - 1) / positions) {
+              long own = (long) image * channels + column;
+              d.loops().load(addend.dtype(), added, own, block.b, 0, width);
+            }
+            add(block.a, r * width, block.b, 0, width);
+          }
+          d.loops().store(y.dtype(), block.a, 0, to, at, rows * width);
+        });
+  }
+
+  /** Sums in f64, an image's pixels in chunks that are added in order. */
+  static Launch sumPixels(CpuDevice d, SumPixels op, List<Tensor> in, List<Tensor> out) {
+    Tensor dy = in.getFirst();
+    Tensor y = out.getFirst();
+    MemorySegment target = d.segment(y);
+    Shape shape = dy.shape();
+    int channels = shape.dim(3);
+    Columns columns = new Columns(d, dy);
+    return () -> {
+      columns.run();
+      for (int n = 0; n < shape.dim(0); n++) {
+        for (int c = 0; c < channels; c++) {
+          double sum = 0;
+          for (int chunk = 0; chunk < columns.chunksPerImage; chunk++) {
+            sum += columns.sums[n * columns.chunksPerImage + chunk][c];
+          }
+          ScalarLoops.set(y.dtype(), target, (long) n * channels + c, (float) sum);
+        }
+      }
+    };
+  }
+
   static Launch addBiasBackward(
       CpuDevice d, AddBiasBackward op, List<Tensor> in, List<Tensor> out) {
-    DType type = in.get(0).dtype();
-    MemorySegment dy = d.segment(in.get(0));
     MemorySegment labels = in.size() > 1 ? d.segment(in.get(1)) : null;
     MemorySegment dtable = d.segment(out.get(0));
-    Shape shape = in.get(0).shape();
-    int images = shape.dim(0);
-    int channels = shape.dim(-1);
-    int positions = shape.rows() / images;
-    // fixed chunks of an image each, added in order: the same bits at any number of workers
-    int rowsPerChunk = Math.max(1, Math.min(positions, SUM / channels));
-    int chunksPerImage = Math.ceilDiv(positions, rowsPerChunk);
-    double[][] sums = new double[images * chunksPerImage][channels];
+    int images = in.get(0).shape().dim(0);
+    int channels = in.get(0).shape().dim(-1);
+    Columns columns = new Columns(d, in.get(0));
     double[] totals = new double[op.rows() * channels];
     return () -> {
       checkLabels(op.name(), labels, images, op.rows());
+      columns.run();
+      Arrays.fill(totals, 0);
+      for (int chunk = 0; chunk < columns.sums.length; chunk++) {
+        int target = label(labels, chunk / columns.chunksPerImage) * channels;
+        for (int c = 0; c < channels; c++) {
+          totals[target + c] += columns.sums[chunk][c];
+        }
+      }
+      for (int i = 0; i < totals.length; i++) {
+        ScalarLoops.set(DType.F32, dtable, i, (float) totals[i]);
+      }
+    };
+  }
+
+  /**
+   * The sums of the channels of [N,...,C], by fixed chunks of an image each: the same bits at any
+   * number of workers.
+   */
+  private static final class Columns {
+    final CpuDevice d;
+    final DType type;
+    final MemorySegment x;
+    final int channels;
+    final int positions;
+    final int rowsPerChunk;
+    final int chunksPerImage;
+    final double[][] sums; // [images * chunksPerImage][C]
+
+    Columns(CpuDevice d, Tensor tensor) {
+      this.d = d;
+      type = tensor.dtype();
+      x = d.segment(tensor);
+      Shape shape = tensor.shape();
+      int images = shape.dim(0);
+      channels = shape.dim(-1);
+      positions = shape.rows() / images;
+      rowsPerChunk = Math.max(1, Math.min(positions, SUM / channels));
+      chunksPerImage = Math.ceilDiv(positions, rowsPerChunk);
+      sums = new double[images * chunksPerImage][channels];
+    }
+
+    void run() {
       d.workers()
           .forRange(
               sums.length,
@@ -86,25 +171,14 @@ final class CpuBias {
                       channels,
                       (row, column, rows, width) -> {
                         float[] a = Blocks.own().a;
-                        d.loops()
-                            .load(type, dy, (long) row * channels + column, a, 0, rows * width);
+                        d.loops().load(type, x, (long) row * channels + column, a, 0, rows * width);
                         for (int r = 0; r < rows; r++) {
                           accumulate(sum, column, a, r * width, width);
                         }
                       });
                 }
               });
-      Arrays.fill(totals, 0);
-      for (int chunk = 0; chunk < sums.length; chunk++) {
-        int target = label(labels, chunk / chunksPerImage) * channels;
-        for (int c = 0; c < channels; c++) {
-          totals[target + c] += sums[chunk][c];
-        }
-      }
-      for (int i = 0; i < totals.length; i++) {
-        ScalarLoops.set(DType.F32, dtable, i, (float) totals[i]);
-      }
-    };
+    }
   }
 
   static void add(float[] x, int at, float[] bias, int from, int n) {

@@ -22,6 +22,7 @@ import dev.gatun.ffi.HostMemory;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Consumer;
 import java.util.function.Supplier;
 
 /**
@@ -61,7 +62,7 @@ final class CpuConvolution implements Launch {
     return build(device, launch -> launch.planBackwardWeights(op, in, out));
   }
 
-  private static Launch build(CpuDevice device, java.util.function.Consumer<CpuConvolution> plan) {
+  private static Launch build(CpuDevice device, Consumer<CpuConvolution> plan) {
     CpuConvolution launch = new CpuConvolution(device);
     try {
       plan.accept(launch);
@@ -137,14 +138,14 @@ final class CpuConvolution implements Launch {
   private void planForward(Conv2d op, Tensor x, Weights w, Tensor bias, Tensor addend, Tensor y) {
     ConvBox box = ConvBox.of(op, x.shape(), y.shape());
     ConvBox.Frame frame = box.frame(op, x.shape(), y.shape());
-    Tensor source = framed(x, frame);
-    DnnlDesc xDesc = image(source);
+    DnnlDesc xDesc = image(frame == null ? x.shape() : frame.framed(), x.dtype());
     DnnlDesc yDesc = image(y);
     DnnlDesc biasDesc =
         bias == null ? null : owned.add(DnnlDesc.dense(dnnl_f32(), bias.elements()));
+    DnnlDesc addendDesc = addend == null ? null : image(addend);
     try (DnnlAttributes attributes = new DnnlAttributes()) {
       if (addend != null) {
-        attributes.thenAdd(yDesc);
+        attributes.thenAdd(addendDesc);
       }
       DnnlPrimitive conv =
           owned.add(
@@ -157,6 +158,12 @@ final class CpuConvolution implements Launch {
                   yDesc,
                   box.geometry(op, x.shape(), y.shape(), frame),
                   attributes));
+      if (addend != null && conv.implementation().startsWith("ref")) {
+        // 500 times slower: bf16 on AVX-512 without its bf16 has no kernel that adds [N,1,1,K]
+        planSum(y, addend, wide -> planForward(op, x, w, bias, null, wide));
+        return;
+      }
+      Tensor source = framed(x, frame);
       DnnlDesc packedDesc = owned.add(conv.chosen(dnnl_query_weights_md()));
       long packed = packWeights(box, w, packedDesc);
       conv.bind(DNNL_ARG_SRC_0(), xDesc, source.address());
@@ -165,11 +172,29 @@ final class CpuConvolution implements Launch {
         conv.bind(DNNL_ARG_BIAS(), biasDesc, bias.address());
       }
       if (addend != null) {
-        conv.bind(DnnlAttributes.ADDEND, yDesc, addend.address());
+        conv.bind(DnnlAttributes.ADDEND, addendDesc, addend.address());
       }
       conv.bind(DNNL_ARG_DST_0(), yDesc, y.address());
       addStep(conv);
     }
+  }
+
+  /** y = what {@code plan} computes + addend, in f32, so that the sum is rounded once. */
+  private void planSum(Tensor y, Tensor addend, Consumer<Tensor> plan) {
+    Tensor wide =
+        y.dtype() == DType.F32
+            ? y
+            : owned.add(Tensor.allocate(device, new TensorSpec(y.shape(), DType.F32)));
+    plan.accept(wide);
+    Launch sum =
+        Conv2d.isOfImages(addend.shape(), y.shape())
+            ? CpuBias.addOfImages(device, wide, addend, y)
+            : CpuElementwise.map(
+                device,
+                List.of(wide, addend),
+                y,
+                (block, n) -> Arithmetic.add(block.a, block.b, n));
+    steps.add(sum::run);
   }
 
   private void planBackwardData(Conv2dBackwardData op, List<Tensor> in, Tensor dx) {
@@ -188,16 +213,7 @@ final class CpuConvolution implements Launch {
       planStridedBackwardData(forward, in.get(0), in.get(1), dx);
       return;
     }
-    // in f32, so that the sum is rounded once
-    Tensor wide =
-        dx.dtype() == DType.F32
-            ? dx
-            : owned.add(Tensor.allocate(device, new TensorSpec(dx.shape(), DType.F32)));
-    planStridedBackwardData(forward, in.get(0), in.get(1), wide);
-    Launch sum =
-        CpuElementwise.map(
-            device, List.of(wide, addend), dx, (block, n) -> Arithmetic.add(block.a, block.b, n));
-    steps.add(sum::run);
+    planSum(dx, addend, wide -> planStridedBackwardData(forward, in.get(0), in.get(1), wide));
   }
 
   private void planStridedBackwardData(Conv2d op, Tensor w, Tensor dy, Tensor dx) {

@@ -31,9 +31,9 @@ final class CudaConvolution {
     List<TensorSpec> specs = in.stream().map(Tensor::spec).toList();
     Tensor y = out.getFirst();
     ConvPlan plan = plan(w, op, in.getFirst(), y.shape(), false);
-    long bias = Conv2d.hasBias(specs) ? in.get(2).address() : 0;
-    long addend = Conv2d.hasAddend(specs) ? in.getLast().address() : 0;
-    Output output = output(y, y.shape().dim(3)).plus(bias, addend);
+    Tensor bias = Conv2d.hasBias(specs) ? in.get(2) : null;
+    Tensor addend = Conv2d.hasAddend(specs) ? in.getLast() : null;
+    Output output = plus(output(y, y.shape().dim(3)), y.shape(), bias, addend);
     convolve(w, plan, in.getFirst(), in.get(1), output);
   }
 
@@ -58,19 +58,26 @@ final class CudaConvolution {
     return Output.of(y.address(), y.dtype() == DType.F32, channels);
   }
 
+  /** With a bias and an addend, where they are not null, added to {@code sums}. */
+  static Output plus(Output output, Shape sums, Tensor bias, Tensor addend) {
+    return output.plus(
+        bias == null ? 0 : bias.address(),
+        addend == null ? 0 : addend.address(),
+        addend != null && Conv2d.isOfImages(addend.shape(), sums));
+  }
+
   static void unit(Work w, Conv2dUnit op, List<Tensor> in, List<Tensor> out) {
     List<Tensor> conv = op.convInputs(in);
     List<TensorSpec> specs = conv.stream().map(Tensor::spec).toList();
     Shape sums = op.conv().check(specs).getFirst().shape();
     Tensor y = out.getFirst();
     ConvPlan plan = plan(w, op.conv(), in.getFirst(), sums, false);
-    long bias = Conv2d.hasBias(specs) ? in.get(2).address() : 0;
-    long addend = Conv2d.hasAddend(specs) ? conv.getLast().address() : 0;
+    Tensor bias = Conv2d.hasBias(specs) ? in.get(2) : null;
+    Tensor addend = Conv2d.hasAddend(specs) ? conv.getLast() : null;
     long residual = op.residual() ? in.getLast().address() : 0;
     long kept = op.keepsSums() ? out.get(1).address() : 0;
     Output output =
-        output(y, sums.dim(3))
-            .plus(bias, addend)
+        plus(output(y, sums.dim(3)), sums, bias, addend)
             .through(activation(op.unit()), half(op.unit(), sums), residual, kept);
     convolve(w, plan, in.getFirst(), in.get(1), output);
   }
@@ -89,7 +96,8 @@ final class CudaConvolution {
   static void backwardData(Work w, Conv2dBackwardData op, List<Tensor> in, List<Tensor> out) {
     Tensor dx = out.getFirst();
     ConvPlan plan = plan(w, op.forward(), in.get(1), dx.shape(), true);
-    Output output = output(dx, dx.shape().dim(3)).plus(0, in.size() > 2 ? in.get(2).address() : 0);
+    Tensor addend = in.size() > 2 ? in.get(2) : null;
+    Output output = plus(output(dx, dx.shape().dim(3)), dx.shape(), null, addend);
     convolve(w, plan, in.get(1), in.getFirst(), output);
   }
 

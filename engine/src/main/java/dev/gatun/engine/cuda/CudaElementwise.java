@@ -20,6 +20,7 @@ import dev.gatun.engine.op.GateBackward;
 import dev.gatun.engine.op.NormalizePixels;
 import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.ReluBackward;
+import dev.gatun.engine.op.Resample;
 import dev.gatun.engine.op.Shift;
 import dev.gatun.engine.op.Silu;
 import dev.gatun.engine.op.SiluBackward;
@@ -226,6 +227,23 @@ final class CudaElementwise {
   static void shift(Work w, Shift op, List<Tensor> in, List<Tensor> out) {
     Shape x = in.getFirst().shape();
     whole(w, op, in, out, x.dim(3), Window.whole(x.dim(0), x.dim(1) * x.dim(2), 1));
+  }
+
+  static void resample(Work w, Resample op, List<Tensor> in, List<Tensor> out) {
+    Tensor x = in.getFirst();
+    Tensor y = out.getFirst();
+    boolean up = op.direction() == Resample.Direction.UP;
+    Shape small = (up ? x : y).shape();
+    w.add(
+        ElementwiseKernels.resample(
+            element(x),
+            up,
+            x.address(),
+            y.address(),
+            small.dim(0) * small.dim(1),
+            small.dim(2),
+            small.dim(3),
+            op.factor()));
   }
 
   static void addBias(Work w, AddBias op, List<Tensor> in, List<Tensor> out) {

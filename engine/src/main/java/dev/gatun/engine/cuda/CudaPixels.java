@@ -140,10 +140,11 @@ final class CudaPixels {
     int to = window.group() < 0 ? filters : from + each;
     Tensor y = unit == null ? sums : places.apply(unit.output());
     Output output =
-        CudaConvolution.output(y, filters)
-            .plus(
-                bias ? places.apply(conv.inputs().get(2)).address() : 0,
-                addend ? places.apply(conv.inputs().getLast()).address() : 0)
+        CudaConvolution.plus(
+                CudaConvolution.output(y, filters),
+                sums.shape(),
+                bias ? places.apply(conv.inputs().get(2)) : null,
+                addend ? places.apply(conv.inputs().getLast()) : null)
             // a few of the colour before are computed again: eight are written together
             .channels(from / 8 * 8, to);
     if (unit != null) {

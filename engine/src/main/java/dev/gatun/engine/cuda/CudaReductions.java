@@ -7,6 +7,7 @@ import dev.gatun.engine.Tensor;
 import dev.gatun.engine.op.Adam;
 import dev.gatun.engine.op.AddBiasBackward;
 import dev.gatun.engine.op.SquaredNorm;
+import dev.gatun.engine.op.SumPixels;
 import dev.gatun.kernels.AdamKernel;
 import dev.gatun.kernels.SumKernels;
 import java.util.List;
@@ -37,6 +38,19 @@ final class CudaReductions {
     w.add(
         SumKernels.columnSumsFinish(
             parts, labels, out.address(), entries, images * each, each, channels, channels, 0));
+  }
+
+  static void sumPixels(Work w, SumPixels op, List<Tensor> in, List<Tensor> out) {
+    Tensor x = in.getFirst();
+    Shape s = x.shape();
+    w.add(
+        SumKernels.sumPixels(
+            element(x),
+            x.address(),
+            out.getFirst().address(),
+            s.dim(0),
+            s.dim(1) * s.dim(2),
+            s.dim(3)));
   }
 
   static void squaredNorm(Work w, SquaredNorm op, List<Tensor> in, List<Tensor> out) {

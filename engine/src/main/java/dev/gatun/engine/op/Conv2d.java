@@ -16,8 +16,9 @@ import java.util.List;
  * dy_t, j*strideW + dx_t, c] * w[t,c,k]; outside the image x is zero.
  *
  * <p>Inputs: x [N,H,W,C] f32 or bf16; w [T,C,K] f32; optionally bias [K] f32; optionally an addend
- * like y. Output: y [N,ceil(H/strideH),ceil(W/strideW),K] in {@code outputType}. Products in x's
- * dtype (the weights are rounded to it), sums in f32.
+ * in y's dtype, like y (a residual) or [N,1,1,K], the same for all pixels of an image (what a
+ * denoising network is told of the time). Output: y [N,ceil(H/strideH),ceil(W/strideW),K] in {@code
+ * outputType}. Products in x's dtype (the weights are rounded to it), sums in f32.
  *
  * @param outputType null for x's dtype; f32 may be asked for where x is bf16
  */
@@ -57,9 +58,10 @@ public record Conv2d(Taps taps, int strideH, int strideW, DType outputType) impl
     }
     TensorSpec y = new TensorSpec(outputShape(x.shape(), w.shape().dim(2)), out);
     require(
-        in.size() <= (hasBias(in) ? 4 : 3) && (!hasAddend(in) || in.getLast().equals(y)),
+        in.size() <= (hasBias(in) ? 4 : 3)
+            && (!hasAddend(in) || in.getLast().equals(y) || in.getLast().equals(ofImages(y))),
         in,
-        "the addend must be " + y);
+        "the addend must be " + y + " or " + ofImages(y));
     return List.of(y);
   }
 
@@ -71,6 +73,24 @@ public record Conv2d(Taps taps, int strideH, int strideW, DType outputType) impl
   /** Whether the last input is an addend. */
   public static boolean hasAddend(List<TensorSpec> inputs) {
     return inputs.size() > (hasBias(inputs) ? 3 : 2);
+  }
+
+  /** [N,1,1,K] of y's N, K and dtype. */
+  static TensorSpec ofImages(TensorSpec y) {
+    return TensorSpec.of(y.dtype(), y.shape().dim(0), 1, 1, y.shape().dim(3));
+  }
+
+  /**
+   * Whether an addend that {@link #check} takes has one row for all pixels of an image, not one for
+   * each.
+   */
+  public static boolean isOfImages(Shape addend, Shape y) {
+    return !addend.equals(y);
+  }
+
+  /** The gradient of an addend. */
+  static Value addendGradient(Graph graph, Value addend, Value dy) {
+    return isOfImages(addend.shape(), dy.shape()) ? graph.apply(new SumPixels(), dy) : dy;
   }
 
   Shape outputShape(Shape x, int filters) {
@@ -92,7 +112,7 @@ public record Conv2d(Taps taps, int strideH, int strideW, DType outputType) impl
     all.add(graph.apply(new Conv2dBackwardData(this, x.shape()), w, dy));
     all.addAll(graph.apply(new Conv2dBackwardWeights(this, hasBias(specs)), List.of(x, dy)));
     if (hasAddend(specs)) {
-      all.add(dy);
+      all.add(addendGradient(graph, inputs.getLast(), dy));
     }
     return all;
   }

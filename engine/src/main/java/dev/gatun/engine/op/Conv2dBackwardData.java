@@ -13,8 +13,8 @@ import java.util.List;
  * The gradient of {@link Conv2d} with respect to x, and by the same sums a transposed convolution:
  * with strides above 1 a model applies this op to its small images as dy and gets large ones.
  *
- * <p>Inputs: w [T,C,K] f32; dy [N,OH,OW,K] f32 or bf16; optionally an addend like dx. Output: dx,
- * of the shape given, in dy's dtype.
+ * <p>Inputs: w [T,C,K] f32; dy [N,OH,OW,K] f32 or bf16; optionally an addend in dy's dtype, like dx
+ * or [N,1,1,C], the same for all pixels of an image. Output: dx, of the shape given, in dy's dtype.
  */
 public record Conv2dBackwardData(Conv2d forward, Shape xShape) implements Op {
   @Override
@@ -34,7 +34,10 @@ public record Conv2dBackwardData(Conv2d forward, Shape xShape) implements Op {
         in,
         "dy must be " + forward.outputShape(xShape, w.shape().dim(2)));
     TensorSpec dx = new TensorSpec(xShape, dy.dtype());
-    require(in.size() == 2 || in.get(2).equals(dx), in, "the addend must be " + dx);
+    require(
+        in.size() == 2 || in.get(2).equals(dx) || in.get(2).equals(Conv2d.ofImages(dx)),
+        in,
+        "the addend must be " + dx + " or " + Conv2d.ofImages(dx));
     return List.of(dx);
   }
 
@@ -54,7 +57,7 @@ public record Conv2dBackwardData(Conv2d forward, Shape xShape) implements Op {
     all.add(graph.apply(new Conv2dBackwardWeights(conv, false), g, inputs.get(1)));
     all.add(graph.apply(conv, g, w));
     if (inputs.size() > 2) {
-      all.add(g);
+      all.add(Conv2d.addendGradient(graph, inputs.get(2), g));
     }
     return all;
   }

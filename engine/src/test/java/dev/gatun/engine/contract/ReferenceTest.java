@@ -20,8 +20,10 @@ import dev.gatun.engine.op.GroupNorm;
 import dev.gatun.engine.op.LogisticMixture;
 import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.NormalizePixels;
+import dev.gatun.engine.op.Resample;
 import dev.gatun.engine.op.Shift;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
+import dev.gatun.engine.op.SumPixels;
 import dev.gatun.engine.op.Taps;
 import dev.gatun.engine.op.WeightNorm;
 import java.util.ArrayList;
@@ -118,6 +120,47 @@ class ReferenceTest {
             w,
             x,
             addend),
+        EXACT);
+  }
+
+  @Test
+  void convolutionsAddARowToEachImage() {
+    // two images of two pixels and two channels
+    double[] x = {1, 2, 3, 4, 5, 6, 7, 8};
+    double[] same = {1, 0, 0, 1};
+    double[] rows = {10, 20, 30, 40};
+    double[] sums = {11, 22, 13, 24, 35, 46, 37, 48};
+    TensorSpec images = f32(2, 1, 2, 2);
+    Conv2d point = new Conv2d(Taps.point());
+    List<TensorSpec> in = List.of(images, f32(1, 2, 2), f32(2, 1, 1, 2));
+    assertArrayEquals(sums, run(point, in, x, same, rows), EXACT);
+    assertArrayEquals(
+        sums,
+        run(
+            new Conv2dBackwardData(point, images.shape()),
+            List.of(in.get(1), images, in.get(2)),
+            same,
+            x,
+            rows),
+        EXACT);
+    assertArrayEquals(new double[] {4, 6, 12, 14}, run(new SumPixels(), List.of(images), x), EXACT);
+  }
+
+  @Test
+  void imagesOfTwiceAndHalfTheSize() {
+    double[] large = {1, 2, 3, 4, 5, 6, 7, 8};
+    assertArrayEquals(
+        new double[] {(1 + 2 + 5 + 6) / 4.0, (3 + 4 + 7 + 8) / 4.0},
+        run(Resample.averagePool(), List.of(f32(1, 2, 4, 1)), large),
+        EXACT);
+    // two channels of two pixels
+    assertArrayEquals(
+        new double[] {1, 2, 1, 2, 3, 4, 3, 4, 1, 2, 1, 2, 3, 4, 3, 4},
+        run(Resample.nearest(), List.of(f32(1, 1, 2, 2)), new double[] {1, 2, 3, 4}),
+        EXACT);
+    assertArrayEquals(
+        new double[] {0.5, 0.5, 0.5, 0.5},
+        run(new Resample(Resample.Direction.UP, 0.25f), List.of(f32(1, 1, 1, 1)), new double[] {2}),
         EXACT);
   }
 

@@ -285,14 +285,17 @@ final class ConvChecks {
         gate ? channels / 2 : activation == Activation.CONCAT_ELU ? 2 * channels : channels;
     int[] dims = {target.dim(0), target.dim(1), target.dim(2), outputs};
     double[] none = new double[target.elements()];
-    for (int trial = 0; trial < (gate ? 3 : 2); trial++) {
+    int trials = gate ? 4 : 3;
+    for (int trial = 0; trial < trials; trial++) {
       boolean extras = trial != 1;
+      boolean ofImages = trial == trials - 1; // one row for all pixels of an image
       // a group's channels of a: of as many groups as there can be, then of one
       int half = !gate ? 0 : trial < 2 ? 8 : channels / 2;
       boolean f32 = type == DType.F32 || extras && activation != Activation.NONE;
       DType to = f32 ? DType.F32 : DType.BF16;
       Tensor bias = scope.normal(DType.F32, 3, 1, channels);
-      Tensor addend = scope.normal(to, 4, 1, target.toArray());
+      int[] added = ofImages ? new int[] {target.dim(0), channels} : target.toArray();
+      Tensor addend = scope.normal(to, 4, 1, added);
       Tensor residual = scope.normal(to, 5, 1, dims);
       Tensor sum = scope.poisoned(to, target.toArray());
       Tensor y = scope.poisoned(to, dims);
@@ -302,6 +305,7 @@ final class ConvChecks {
               new Output(
                   extras ? bias.address() : 0,
                   extras ? addend.address() : 0,
+                  ofImages,
                   extras && activation != Activation.NONE ? sum.address() : 0,
                   extras && gate ? residual.address() : 0,
                   y.address(),
@@ -316,17 +320,26 @@ final class ConvChecks {
               form,
               p,
               extras ? bias.toDoubles() : new double[channels],
-              extras ? addend.toDoubles() : none);
+              extras ? everywhere(addend.toDoubles(), target) : none);
       if (extras && activation != Activation.NONE) {
         compare(sum, sums.value, sums.error);
       }
       if (!f32 && activation != Activation.NONE) {
         sums.round();
       }
-      double[] added = extras && gate ? residual.toDoubles() : new double[y.shape().elements()];
-      double[][] expected = sums.through(activation, half, outputs, added);
+      double[] last = extras && gate ? residual.toDoubles() : new double[y.shape().elements()];
+      double[][] expected = sums.through(activation, half, outputs, last);
       compare(y, expected[0], expected[1]);
     }
+  }
+
+  /** An addend as large as the target, of one that has perhaps a row for each image alone. */
+  private static double[] everywhere(double[] addend, Shape target) {
+    int perImage = target.elements() / target.dim(0);
+    int own = addend.length / target.dim(0);
+    double[] all = new double[target.elements()];
+    Arrays.setAll(all, i -> addend[i / perImage * own + i % perImage % own]);
+    return all;
   }
 
   /** Tiles of which a single element is not zero, and that one negative. */
@@ -473,6 +486,6 @@ final class ConvChecks {
 
   private static Output output(Tensor bias, Tensor y, boolean f32, int[] range) {
     return new Output(
-        bias.address(), 0, 0, 0, y.address(), f32, Activation.NONE, 0, range[0], range[1]);
+        bias.address(), 0, false, 0, 0, y.address(), f32, Activation.NONE, 0, range[0], range[1]);
   }
 }

@@ -253,7 +253,7 @@ class OpChecksTest {
     TensorSpec y = spec(DType.BF16, 1, 5, 4, 2);
     Conv2d conv = new Conv2d(Taps.point());
     assertEquals(
-        "conv_taps: the addend must be [1,5,4,2] bf16"
+        "conv_taps: the addend must be [1,5,4,2] bf16 or [1,1,1,2] bf16"
             + " (inputs [[1,5,4,3] bf16, [1,3,2] f32, [1,5,4,2] f32])",
         refusal(conv, image, w, spec(F32, 1, 5, 4, 2)));
     refusal(conv, image, w, y, bias);
@@ -265,10 +265,39 @@ class OpChecksTest {
     assertEquals(List.of(y), conv.check(List.of(image, w, bias, y)));
     Conv2dBackwardData back = new Conv2dBackwardData(conv, image.shape());
     assertEquals(
-        "conv_taps_backward_data: the addend must be [1,5,4,3] bf16"
+        "conv_taps_backward_data: the addend must be [1,5,4,3] bf16 or [1,1,1,3] bf16"
             + " (inputs [[1,3,2] f32, [1,5,4,2] bf16, [1,5,4,2] bf16])",
         refusal(back, w, y, y));
     assertEquals(List.of(image), back.check(List.of(w, y, image)));
+    TensorSpec row = spec(DType.BF16, 1, 1, 1, 2);
+    assertEquals(List.of(y), conv.check(List.of(image, w, bias, row)));
+    refusal(conv, image, w, bias, spec(F32, 1, 1, 1, 2));
+    refusal(conv, image, w, bias, spec(DType.BF16, 2, 1, 1, 2));
+    refusal(conv, image, w, bias, spec(DType.BF16, 1, 2));
+    refusal(conv, image, w, bias, row, y);
+    assertEquals(List.of(image), back.check(List.of(w, y, spec(DType.BF16, 1, 1, 1, 3))));
+    refusal(back, w, y, row);
+    assertEquals(List.of(row), new SumPixels().check(List.of(y)));
+    refusal(new SumPixels(), spec(F32, 5, 2));
+    refusal(new SumPixels(), spec(F32, 1, 0, 4, 2));
+    refusal(new SumPixels(), spec(DType.F64, 1, 5, 4, 2));
+  }
+
+  @Test
+  void imagesThatCannotBeHalved() {
+    assertEquals(
+        List.of(spec(F32, 2, 6, 10, 7)), Resample.nearest().check(List.of(spec(F32, 2, 3, 5, 7))));
+    assertEquals(
+        List.of(spec(DType.BF16, 2, 3, 5, 7)),
+        Resample.averagePool().check(List.of(spec(DType.BF16, 2, 6, 10, 7))));
+    assertEquals(
+        "resample: H=6 and W=5 must be even (inputs [[2,6,5,7] f32])",
+        refusal(Resample.averagePool(), spec(F32, 2, 6, 5, 7)));
+    refusal(Resample.averagePool(), spec(F32, 2, 3, 4, 7));
+    refusal(Resample.nearest(), spec(F32, 2, 3, 4));
+    refusal(Resample.nearest(), spec(DType.U8, 2, 3, 4, 1));
+    refusal(Resample.nearest(), spec(F32, 2, 3, 4, 0));
+    refusal(new Resample(Resample.Direction.UP, Float.NaN), spec(F32, 2, 3, 4, 1));
   }
 
   @Test
