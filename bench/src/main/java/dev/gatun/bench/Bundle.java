@@ -25,6 +25,8 @@ final class Bundle {
           "jcuda-natives",
           "jcudnn",
           "jcudnn-natives",
+          "ejml-core",
+          "ejml-ddense",
           "jackson-annotations",
           "jackson-core",
           "jackson-databind",
