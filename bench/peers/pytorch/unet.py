@@ -46,24 +46,38 @@ class Attention(nn.Module):
 
 
 class Resnet(nn.Module):
-    """A residual block; resnet_time_scale_shift='scale_shift'."""
+    """A residual block; resnet_time_scale_shift='scale_shift' or 'default', and `resample` for both its ways."""
 
-    def __init__(self, channels, out, time_channels, groups, dropout):
+    def __init__(self, channels, out, time_channels, groups, dropout, scale_shift, resample=None):
         super().__init__()
+        self.scale_shift, self.resample = scale_shift, resample or (lambda x: x)
         self.norm1 = nn.GroupNorm(groups, channels, EPSILON)
         self.conv1 = nn.Conv2d(channels, out, 3, padding=1)
-        self.time_emb_proj = nn.Linear(time_channels, 2 * out)
+        self.time_emb_proj = nn.Linear(time_channels, 2 * out if scale_shift else out)
         self.norm2 = nn.GroupNorm(groups, out, EPSILON)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(out, out, 3, padding=1)
         self.conv_shortcut = nn.Conv2d(channels, out, 1) if channels != out else None
 
     def forward(self, x, embedding):
-        h = self.conv1(F.silu(self.norm1(x)))
-        scale, shift = self.time_emb_proj(F.silu(embedding))[:, :, None, None].chunk(2, dim=1)
-        h = self.norm2(h) * (1 + scale) + shift
+        h = self.conv1(self.resample(F.silu(self.norm1(x))))
+        x = self.resample(x)
+        time = self.time_emb_proj(F.silu(embedding))[:, :, None, None]
+        if self.scale_shift:
+            scale, shift = time.chunk(2, dim=1)
+            h = self.norm2(h) * (1 + scale) + shift
+        else:
+            h = self.norm2(h + time)
         h = self.conv2(self.dropout(F.silu(h)))
         return h + (x if self.conv_shortcut is None else self.conv_shortcut(x))
+
+
+def half(x):
+    return F.avg_pool2d(x, 2)
+
+
+def twice(x):
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 class Downsample(nn.Module):
@@ -71,7 +85,7 @@ class Downsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
 
-    def forward(self, x):
+    def forward(self, x, embedding):
         return self.conv(x)
 
 
@@ -80,8 +94,8 @@ class Upsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
-    def forward(self, x):
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+    def forward(self, x, embedding):
+        return self.conv(twice(x))
 
 
 class Block(nn.Module):
@@ -118,8 +132,11 @@ class UNet(nn.Module):
         time_channels, levels = 4 * filters, len(widths)
         self.filters = filters
 
-        def resnet(channels, out):
-            return Resnet(channels, out, time_channels, groups, config["dropout"])
+        def resnet(channels, out, resample=None):
+            dropout, scale_shift = config["dropout"], config["scaleShift"]
+            return Resnet(channels, out, time_channels, groups, dropout, scale_shift, resample)
+
+        resampling = config["resnetResampling"]
 
         def attentions(level, count):
             there = str(config["height"] >> level) in attends
@@ -139,7 +156,7 @@ class UNet(nn.Module):
                 shortcuts.append(x)
             block = Block(resnets, attentions(level, len(resnets)))
             if level < levels - 1:
-                block.downsamplers = nn.ModuleList([Downsample(x)])
+                block.downsamplers = nn.ModuleList([resnet(x, x, half) if resampling else Downsample(x)])
                 shortcuts.append(x)
             self.down_blocks.append(block)
         middle = [Attention(x, groups, head)] if config["attention"] != "none" else []
@@ -151,7 +168,7 @@ class UNet(nn.Module):
                 x = width
             block = Block(resnets, attentions(level, len(resnets)))
             if level > 0:
-                block.upsamplers = nn.ModuleList([Upsample(x)])
+                block.upsamplers = nn.ModuleList([resnet(x, x, twice) if resampling else Upsample(x)])
             self.up_blocks.append(block)
         self.conv_norm_out = nn.GroupNorm(groups, x, EPSILON)
         self.conv_out = nn.Conv2d(x, config["channels"], 3, padding=1)
@@ -174,7 +191,7 @@ class UNet(nn.Module):
                 x = block.attend(i, resnet(x, embedding))
                 shortcuts.append(x)
             for downsampler in getattr(block, "downsamplers", []):
-                x = downsampler(x)
+                x = downsampler(x, embedding)
                 shortcuts.append(x)
         x = self.mid_block.resnets[0](x, embedding)
         x = self.mid_block.attend(0, x)
@@ -183,7 +200,7 @@ class UNet(nn.Module):
             for i, resnet in enumerate(block.resnets):
                 x = block.attend(i, resnet(torch.cat([x, shortcuts.pop()], dim=1), embedding))
             for upsampler in getattr(block, "upsamplers", []):
-                x = upsampler(x)
+                x = upsampler(x, embedding)
         return self.conv_out(F.silu(self.conv_norm_out(x)))
 
 

@@ -118,6 +118,9 @@ class PyTorchUNetTest {
     for (UNet.Config config :
         List.of(
             new UNet.Config(8, 12, 3, 0, 8, "1,2", 2, "4", 4, 4, 0.1, true, false),
+            new UNet.Config(8, 12, 3, 0, 8, "1,2", 2, "4", 4, 4, 0.1, false, false),
+            new UNet.Config(8, 12, 3, 3, 8, "1,2", 1, "4", 4, 4, 0.1, true, true),
+            new UNet.Config(16, 16, 1, 0, 16, "1,1,2", 1, "8,4", 16, 8, 0, false, true),
             new UNet.Config(16, 16, 1, 3, 16, "1,1,2", 1, "8,4", 16, 8, 0, true, false),
             new UNet.Config(4, 4, 1, 0, 8, "1", 1, "none", 8, 2, 0, true, false))) {
       Said said = run(python, export(config));

@@ -9,9 +9,11 @@ import dev.gatun.engine.op.AddBias;
 import dev.gatun.engine.op.Attention;
 import dev.gatun.engine.op.Concat;
 import dev.gatun.engine.op.Conv2d;
+import dev.gatun.engine.op.Conv2dBackwardData;
 import dev.gatun.engine.op.Dropout;
 import dev.gatun.engine.op.FoldUpsampling;
 import dev.gatun.engine.op.GroupNorm;
+import dev.gatun.engine.op.Resample;
 import dev.gatun.engine.op.Silu;
 import dev.gatun.engine.op.SinusoidalEmbedding;
 import dev.gatun.engine.op.Taps;
@@ -23,9 +25,11 @@ import java.util.List;
 
 /**
  * The denoising U-Net: residual blocks at several resolutions, each half the one before, with
- * short-cuts between the way down and the way up; the time scales and shifts what each block has
- * normalized, and where the image is small each pixel attends to all others. Parameters have the
- * names of diffusers' UNet2DModel; convolution weights are [T,C,K] here and [K,C,R,S] there.
+ * short-cuts between the way down and the way up; the time shifts the features of each block, or
+ * scales and shifts what it has normalized, and where the image is small each pixel attends to all
+ * others. Parameters have the names of diffusers' UNet2DModel, whose blocks are DownBlock2D and
+ * UpBlock2D or, where they resample, ResnetDownsampleBlock2D and ResnetUpsampleBlock2D; convolution
+ * weights are [T,C,K] here and [K,C,R,S] there.
  *
  * <p>Letters: N images, H rows, W columns, C colours, F {@code filters}.
  *
@@ -97,8 +101,6 @@ public final class UNet {
           "filters must be a multiple of headChannels, 1 to 128");
       require(groups > 0 && filters % groups == 0, "filters must be a multiple of groups");
       require(dropout >= 0 && dropout < 1, "dropout must be in [0,1)");
-      require(scaleShift, "scaleShift cannot be false yet");
-      require(!resnetResampling, "resnetResampling cannot be true yet");
     }
 
     private static void require(boolean condition, String message) {
@@ -222,8 +224,12 @@ public final class UNet {
       return conv(name, Taps.point(), 1, 1, x, out, null);
     }
 
-    /** Nearest up-sampling by 2 and a 3x3 convolution, in one. */
-    Feature upsample(String name, Feature x) {
+    /**
+     * Nearest up-sampling by 2 and a 3x3 convolution, in one.
+     *
+     * @param shift [N,1,1,C], or null
+     */
+    Feature upsample(String name, Feature x, Feature shift) {
       int c = x.channels;
       Value w = parameter(ParameterSpec.weights(name + ".weight", 9, c, c, 1));
       Value bias =
@@ -235,8 +241,18 @@ public final class UNet {
       }
       Shape s = x.value.shape();
       Shape large = Shape.of(s.dim(0), 2 * s.dim(1), 2 * s.dim(2), c);
-      Value y = apply(FoldUpsampling.convolution(large), apply(new FoldUpsampling(), w), x.value);
-      return new Feature(apply(new AddBias(), y, bias), c);
+      Conv2dBackwardData conv = FoldUpsampling.convolution(large);
+      Value folded = apply(new FoldUpsampling(), w);
+      return new Feature(
+          shift == null
+              ? apply(new AddBias(), apply(conv, folded, x.value), bias)
+              : apply(conv, folded, x.value, apply(new AddBias(), shift.value, bias)),
+          c);
+    }
+
+    /** As it is where there is nothing to do. */
+    Feature resample(Resample op, Feature x) {
+      return op == null ? x : new Feature(apply(op, x.value), x.channels);
     }
 
     /**
@@ -300,6 +316,7 @@ public final class UNet {
 
   private final class Network {
     private static final Taps THREE = Taps.square(3);
+    private static final String TIME = ".time_emb_proj";
 
     private final Layers layers;
     private final Input input;
@@ -322,14 +339,41 @@ public final class UNet {
       return layers.silu(layers.given("class_embedding", ends.labels, e));
     }
 
-    private Feature resnet(String name, Feature x, int out) {
+    /**
+     * A residual block.
+     *
+     * @param resample what happens to the image in both of its ways, or null
+     */
+    private Feature resnet(String name, Feature x, int out, Resample resample) {
       Feature h = layers.norm(name + ".norm1", config.groups, x, null, true);
-      h = layers.conv(name + ".conv1", THREE, 1, 1, h, out, null);
-      Feature modulation = layers.linear(name + ".time_emb_proj", embedding, 2 * out);
+      Feature shift = config.scaleShift ? null : layers.linear(name + TIME, embedding, out);
+      if (resample != null && resample.direction() == Resample.Direction.UP) {
+        h = layers.upsample(name + ".conv1", h, shift);
+      } else {
+        h = layers.resample(resample, h);
+        h = layers.conv(name + ".conv1", THREE, 1, 1, h, out, shift == null ? null : shift.value);
+      }
+      Feature modulation =
+          config.scaleShift ? layers.linear(name + TIME, embedding, 2 * out) : null;
       h = layers.norm(name + ".norm2", config.groups, h, modulation, true);
       h = layers.drop(config.dropout, h);
-      Feature shortcut = x.channels == out ? x : layers.linear(name + ".conv_shortcut", x, out);
+      Feature shortcut = layers.resample(resample, x);
+      if (x.channels != out) {
+        shortcut = layers.linear(name + ".conv_shortcut", shortcut, out);
+      }
       return layers.conv(name + ".conv2", THREE, 1, 0, h, out, shortcut.value);
+    }
+
+    private Feature downsample(String name, Feature x) {
+      return config.resnetResampling
+          ? resnet(name, x, x.channels, Resample.averagePool())
+          : layers.conv(name + ".conv", THREE, 2, 1, x, x.channels, null);
+    }
+
+    private Feature upsample(String name, Feature x) {
+      return config.resnetResampling
+          ? resnet(name, x, x.channels, Resample.nearest())
+          : layers.upsample(name + ".conv", x, null);
     }
 
     private Feature attended(String name, boolean there, Feature x) {
@@ -347,27 +391,27 @@ public final class UNet {
       for (int level = 0; level < widths.length; level++) {
         String block = "down_blocks." + level;
         for (int i = 0; i < config.blocks; i++) {
-          x = resnet(block + ".resnets." + i, x, widths[level]);
+          x = resnet(block + ".resnets." + i, x, widths[level], null);
           x = attended(block + ".attentions." + i, config.attends(level), x);
           shortcuts.add(x);
         }
         if (level < widths.length - 1) {
-          x = layers.conv(block + ".downsamplers.0.conv", THREE, 2, 1, x, x.channels, null);
+          x = downsample(block + ".downsamplers.0", x);
           shortcuts.add(x);
         }
       }
-      x = resnet("mid_block.resnets.0", x, x.channels);
+      x = resnet("mid_block.resnets.0", x, x.channels, null);
       x = attended("mid_block.attentions.0", !config.attention.equals("none"), x);
-      x = resnet("mid_block.resnets.1", x, x.channels);
+      x = resnet("mid_block.resnets.1", x, x.channels, null);
       for (int level = widths.length - 1; level >= 0; level--) {
         String block = "up_blocks." + (widths.length - 1 - level);
         for (int i = 0; i <= config.blocks; i++) {
           x = layers.concat(x, shortcuts.removeLast());
-          x = resnet(block + ".resnets." + i, x, widths[level]);
+          x = resnet(block + ".resnets." + i, x, widths[level], null);
           x = attended(block + ".attentions." + i, config.attends(level), x);
         }
         if (level > 0) {
-          x = layers.upsample(block + ".upsamplers.0.conv", x);
+          x = upsample(block + ".upsamplers.0", x);
         }
       }
       x = layers.norm("conv_norm_out", config.groups, x, null, true);

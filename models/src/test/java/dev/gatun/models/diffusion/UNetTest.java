@@ -30,6 +30,10 @@ class UNetTest {
   private static final UNet.Config TINY =
       new UNet.Config(8, 8, 1, 3, 8, "1,2", 1, "4", 8, 4, 0.1, true, false);
 
+  /** The time as a shift, resolutions changed inside of blocks. */
+  private static final UNet.Config TINY_RESAMPLING =
+      new UNet.Config(8, 8, 1, 3, 8, "1,2", 1, "4", 8, 4, 0.1, false, true);
+
   private static Device device;
 
   @BeforeAll
@@ -72,15 +76,51 @@ class UNetTest {
     assertTrue(names.stream().noneMatch(n -> n.startsWith("down_blocks.0.attentions")));
   }
 
-  /** DDPM's network for CIFAR-10 has 35,746,307 parameters, and no scales. */
+  private static UNet paper(boolean scaleShift, boolean resnetResampling) {
+    return new UNet(
+        new UNet.Config(
+            32, 32, 3, 0, 128, "1,2,2,2", 2, "16", 128, 32, 0.1, scaleShift, resnetResampling));
+  }
+
+  private static long size(UNet net) {
+    return net.parameters().stream().mapToLong(p -> p.shape().elements()).sum();
+  }
+
+  /** DDPM's network for CIFAR-10 has 35,746,307 parameters. */
   @Test
   void thePapersNetworkHasThePapersSize() {
-    UNet paper =
-        new UNet(new UNet.Config(32, 32, 3, 0, 128, "1,2,2,2", 2, "16", 128, 32, 0.1, true, false));
-    long count = paper.parameters().stream().mapToLong(p -> p.shape().elements()).sum();
+    assertEquals(35_746_307, size(paper(false, false)));
     // a scale beside each shift: 512 weights and a bias for each channel of 22 blocks
-    long scales = 513L * (5 * 128 + 17 * 256);
-    assertEquals(35_746_307, count - scales);
+    assertEquals(35_746_307 + 513L * (5 * 128 + 17 * 256), size(paper(true, false)));
+    // beside the convolution that was there: two norms, a second one, and the time's projection
+    long more = 0;
+    for (int c : new int[] {128, 256, 256, 256, 256, 256}) {
+      more += 2 * 2 * c + 9L * c * c + c + 513L * c;
+    }
+    assertEquals(35_746_307 + more, size(paper(false, true)));
+  }
+
+  @Test
+  void blocksThatResampleHaveTheNamesOfDiffusers() {
+    List<String> names =
+        new UNet(TINY_RESAMPLING).parameters().stream().map(ParameterSpec::name).toList();
+    assertEquals(names.size(), names.stream().distinct().count());
+    for (String block : List.of("down_blocks.0.downsamplers.0", "up_blocks.0.upsamplers.0")) {
+      assertEquals(
+          List.of(
+              block + ".norm1.weight",
+              block + ".norm1.bias",
+              block + ".time_emb_proj.weight",
+              block + ".time_emb_proj.bias",
+              block + ".conv1.weight",
+              block + ".conv1.bias",
+              block + ".norm2.weight",
+              block + ".norm2.bias",
+              block + ".conv2.weight",
+              block + ".conv2.bias"),
+          names.stream().filter(n -> n.startsWith(block)).toList());
+    }
+    assertTrue(names.stream().noneMatch(n -> n.contains("samplers.0.conv.")));
   }
 
   @Test
@@ -202,16 +242,18 @@ class UNetTest {
     if (device.refuses(DType.BF16) == null) {
       types.add(DType.BF16);
     }
-    for (DType type : types) {
-      try (Training training = new Training(new UNet(TINY), type)) {
-        List<Double> losses = new ArrayList<>();
-        for (int i = 0; i < 40; i++) {
-          losses.add(training.run());
+    for (UNet.Config config : List.of(TINY, TINY_RESAMPLING)) {
+      for (DType type : types) {
+        try (Training training = new Training(new UNet(config), type)) {
+          List<Double> losses = new ArrayList<>();
+          for (int i = 0; i < 40; i++) {
+            losses.add(training.run());
+          }
+          double before = mean(losses, 0, 10);
+          double after = mean(losses, 30, 40);
+          assertTrue(after < 0.7 * before, type + " of " + config + ": " + before + " to " + after);
+          assertEquals(40, training.step.toDoubles()[0]);
         }
-        double before = mean(losses, 0, 10);
-        double after = mean(losses, 30, 40);
-        assertTrue(after < 0.7 * before, type + ": " + before + " to " + after);
-        assertEquals(40, training.step.toDoubles()[0]);
       }
     }
   }
