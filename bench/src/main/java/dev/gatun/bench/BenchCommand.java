@@ -27,7 +27,8 @@ import picocli.CommandLine.Spec;
       "Measures speed and memory.",
       "conv: a convolution through the engine against the bare oneDNN primitive. train: a training",
       "step, and whether memory stays flat over 2,000 of them. sample: drawing 64 images.",
-      "With --peer djl, train and sample time the same network there too, once its outputs agree.",
+      "With --peer djl, train and sample time the same network there too, once its outputs agree:",
+      "--model gated-pixelcnn, or unet, which draws in 50 steps of DDIM.",
       "gpu: what the machine can do at best, single operations, training steps and sampling, with",
       "--peer pytorch in turns with PyTorch in a Python process; for any device, within minutes."
     })
@@ -49,6 +50,12 @@ final class BenchCommand implements Callable<Integer> {
         "pytorch: PyTorch in Python, for the suite gpu"
       })
   private String peer;
+
+  @Option(
+      names = "--model",
+      paramLabel = "MODEL",
+      description = "of a comparison with djl: gated-pixelcnn or unet (default: gated-pixelcnn)")
+  private String model;
 
   @Option(
       names = "--python",
@@ -112,10 +119,19 @@ final class BenchCommand implements Callable<Integer> {
       throw new UsageException(
           "--python, --minutes, --only and --quick are for bench gpu, not " + suite);
     }
-    return peer == null ? suite() : compared(Peer.find(peer));
+    if (peer == null) {
+      if (model != null) {
+        throw new UsageException("--model is for --peer djl");
+      }
+      return suite();
+    }
+    return compared(Peer.find(peer));
   }
 
   private Suite gpu() {
+    if (model != null) {
+      throw new UsageException("--model is for --peer djl");
+    }
     if (peer != null && !peer.equals("pytorch")) {
       throw new UsageException("bench gpu: --peer must be pytorch, not '" + peer + "'");
     }
@@ -143,9 +159,24 @@ final class BenchCommand implements Callable<Integer> {
   }
 
   private Suite compared(Peer with) {
+    boolean denoising =
+        switch (model) {
+          case null -> false;
+          case "gated-pixelcnn" -> false;
+          case "unet" -> true;
+          default ->
+              throw new UsageException(
+                  "unknown model '" + model + "' to compare: expected gated-pixelcnn or unet");
+        };
     return switch (suite) {
-      case "train" -> (device, out) -> PeerTrainBench.run(with, device, out);
-      case "sample" -> (device, out) -> PeerSampleBench.run(with, device, out);
+      case "train" ->
+          denoising
+              ? (device, out) -> PeerUNetBench.train(with, device, out)
+              : (device, out) -> PeerTrainBench.run(with, device, out);
+      case "sample" ->
+          denoising
+              ? (device, out) -> PeerUNetBench.sample(with, device, out)
+              : (device, out) -> PeerSampleBench.run(with, device, out);
       default ->
           throw new UsageException("--peer is for bench train and bench sample, not " + suite);
     };

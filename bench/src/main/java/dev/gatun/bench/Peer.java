@@ -1,6 +1,7 @@
 package dev.gatun.bench;
 
 import dev.gatun.engine.train.Parameters;
+import dev.gatun.models.diffusion.UNet;
 import dev.gatun.models.pixelcnn.GatedPixelCnn;
 import dev.gatun.models.train.TrainConfig;
 import java.util.ArrayList;
@@ -20,6 +21,9 @@ interface Peer {
 
   /** A gated PixelCNN with copies of the given weights; the caller closes it. */
   Network open(GatedPixelCnn.Config config, TrainConfig training, Parameters weights);
+
+  /** A denoising U-Net with copies of the given weights; the caller closes it. */
+  Denoiser open(UNet.Config config, TrainConfig training, Parameters weights);
 
   /**
    * The peer of a name.
@@ -49,13 +53,22 @@ interface Peer {
   }
 
   /**
-   * Weights and an optimizer of the peer's. Images are u8 [N,H,W,1]; weights and gradients are in
-   * Gatun's layouts, by Gatun's names.
+   * Weights and an optimizer of the peer's. Weights and gradients are in Gatun's layouts, by
+   * Gatun's names.
    */
-  interface Network extends AutoCloseable {
+  interface Trained extends AutoCloseable {
     /** Versions, threads and whatever else its speed depends on. */
     String description();
 
+    /** What the optimizer keeps an average of. */
+    Map<String, float[]> averagedWeights();
+
+    @Override
+    void close();
+  }
+
+  /** An autoregressive network. Images are u8 [N,H,W,1]. */
+  interface Network extends Trained {
     /** The negative log-likelihood of each pixel, [N*H*W]. */
     float[] nats(byte[] images, int count);
 
@@ -65,13 +78,37 @@ interface Peer {
     /** One training step; returns the mean of {@link #nats} before it. */
     double step(byte[] images, int count);
 
-    /** What the optimizer keeps an average of. */
-    Map<String, float[]> averagedWeights();
-
     /** Computes all logits and drops them. */
     void forward(byte[] images, int count);
+  }
 
-    @Override
-    void close();
+  /**
+   * What a denoising network is trained on.
+   *
+   * @param x noisy images, [N,H,W,C]
+   * @param times [N]
+   * @param target what the network is to say, like x
+   */
+  record Noisy(float[] x, float[] times, float[] target) {}
+
+  /** A denoising network. */
+  interface Denoiser extends Trained {
+    /** What it says of x [N,H,W,C] at times [N]. */
+    float[] predict(float[] x, float[] times);
+
+    /** Of the mean squared error. */
+    Map<String, float[]> gradients(Noisy batch);
+
+    /** One training step; returns the mean squared error before it. */
+    double step(Noisy batch);
+
+    /**
+     * Samples without noise of its own, denoised images kept to [-1,1].
+     *
+     * @param noise to begin with, [N,H,W,C]
+     * @param table as {@link dev.gatun.models.diffusion.SamplerSteps#table} has it
+     * @return like the noise
+     */
+    float[] sample(float[] noise, double[] table);
   }
 }

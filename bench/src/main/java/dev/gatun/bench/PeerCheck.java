@@ -1,16 +1,7 @@
 package dev.gatun.bench;
 
-import dev.gatun.engine.DType;
-import dev.gatun.engine.Device;
-import dev.gatun.engine.Graph;
-import dev.gatun.engine.Program;
-import dev.gatun.engine.Tensor;
-import dev.gatun.engine.Value;
 import dev.gatun.engine.train.ParameterSpec;
 import dev.gatun.engine.train.Parameters;
-import dev.gatun.models.LikelihoodModel;
-import dev.gatun.models.Model;
-import dev.gatun.models.pixelcnn.GatedPixelCnn;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -31,8 +22,12 @@ final class PeerCheck {
   /** Of the whole first step: the bound of a single weight says little where gradients vanish. */
   private static final double STEP_TOLERANCE = 0.01;
 
-  private final LikelihoodModel model;
-  private final int count;
+  /** Of the losses after some steps: by then rounding errors have grown, mistakes far more. */
+  private static final double LOSS_TOLERANCE = 0.01;
+
+  private final int chain;
+  private final int terms;
+  private final int gradientTerms;
   private final Map<String, Object> report = new LinkedHashMap<>();
   private final Map<String, float[]> gradients = new LinkedHashMap<>();
   private final Map<String, Double> gradientTolerances = new LinkedHashMap<>();
@@ -40,11 +35,19 @@ final class PeerCheck {
   /**
    * Checks nothing yet.
    *
-   * @param count images
+   * @param chain sums in a row, from images to outputs
+   * @param specs of the weights: the longest sum of an output is over a filter of theirs
+   * @param gradientTerms of the longest sum of a gradient: the batch's pixels
    */
-  PeerCheck(Model model, int count) {
-    this.model = LikelihoodModel.of(model);
-    this.count = count;
+  PeerCheck(int chain, List<ParameterSpec> specs, int gradientTerms) {
+    this.chain = chain;
+    terms =
+        specs.stream()
+            .filter(p -> p.shape().rank() == 3)
+            .mapToInt(p -> p.shape().dim(0) * p.shape().dim(1))
+            .max()
+            .orElseThrow();
+    this.gradientTerms = gradientTerms;
   }
 
   /** The differences found so far, and those tolerated. */
@@ -52,73 +55,37 @@ final class PeerCheck {
     return report;
   }
 
-  private int chain() {
-    return 2 * ((GatedPixelCnn.Config) model.config()).layers() + 2;
+  /**
+   * Outputs on the same weights.
+   *
+   * @param what as in "a pixel's loss"
+   * @param key of the report
+   */
+  void outputs(String what, String key, float[] ours, float[] theirs) {
+    double tolerance = chain * Math.sqrt(terms) * ROUNDING * largest(ours);
+    report.put(key + "MaxDifference", compare(what, ours, theirs, tolerance));
+    report.put(key + "Tolerance", tolerance);
   }
 
-  private double natsTolerance() {
-    int terms =
-        model.parameters().stream()
-            .filter(p -> p.shape().rank() == 3)
-            .mapToInt(p -> p.shape().dim(0) * p.shape().dim(1))
-            .max()
-            .orElseThrow();
-    return chain() * Math.sqrt(terms) * ROUNDING;
-  }
-
-  /** Each pixel's loss on the same weights. */
-  void nats(Device device, Parameters weights, Peer.Network network, byte[] images) {
-    float[] ours;
-    Graph graph = new Graph();
-    try (Tensor batch = images(device, images)) {
-      Value nats =
-          model
-              .nats(
-                  graph,
-                  n -> graph.bind(weights.get(n)),
-                  new Model.Input(graph.bind(batch), null, DType.F32, null))
-              .terms();
-      try (Program program = graph.compile(device, nats)) {
-        program.run();
-        ours = program.tensor(nats).toFloats();
-      }
-    }
-    float[] theirs = network.nats(images, count);
-    require("a pixel's loss", "nats", ours, theirs, natsTolerance() * largest(ours));
-  }
-
-  /** The gradient of the mean loss on the same weights. */
-  void gradients(Device device, Parameters weights, Peer.Network network, byte[] images) {
-    Graph graph = new Graph();
-    try (Tensor batch = images(device, images);
-        Parameters slopes = new Parameters(device, weights.specs())) {
-      Map<String, Value> bound = new LinkedHashMap<>();
-      weights.specs().forEach(s -> bound.put(s.name(), graph.bind(weights.get(s.name()))));
-      Model.Input input = new Model.Input(graph.bind(batch), null, DType.F32, null);
-      Value mean = model.nats(graph, bound::get, input).mean();
-      List<Value> values = graph.gradients(mean, List.copyOf(bound.values()));
-      int i = 0;
-      for (String name : bound.keySet()) {
-        graph.store(values.get(i++), slopes.get(name));
-      }
-      try (Program program = graph.compile(device, mean)) {
-        program.run();
-      }
-      bound.keySet().forEach(name -> gradients.put(name, slopes.get(name).toFloats()));
-    }
-    Map<String, float[]> theirs = network.gradients(images, count);
-    double relative = 2 * chain() * Math.sqrt(count * model.imageShape().dimensions()) * ROUNDING;
+  /**
+   * The gradient of the mean loss on the same weights.
+   *
+   * @param vanishing those that are 0 but for rounding errors, and of each the gradient whose size
+   *     these go by
+   */
+  void gradients(
+      Map<String, float[]> all, Map<String, float[]> theirs, Map<String, String> vanishing) {
+    gradients.putAll(all);
+    double relative = 2 * chain * Math.sqrt(gradientTerms) * ROUNDING;
     double worst = 0;
     for (Map.Entry<String, float[]> ours : gradients.entrySet()) {
-      double tolerance = relative * largest(ours.getValue());
-      gradientTolerances.put(ours.getKey(), tolerance);
+      String name = ours.getKey();
+      double size = largest(all.get(vanishing.getOrDefault(name, name)));
+      double tolerance = relative * size;
+      gradientTolerances.put(name, tolerance);
       double difference =
-          compare(
-              "the gradient of " + ours.getKey(),
-              ours.getValue(),
-              theirs.get(ours.getKey()),
-              tolerance);
-      worst = Math.max(worst, difference / largest(ours.getValue()));
+          compare("the gradient of " + name, ours.getValue(), theirs.get(name), tolerance);
+      worst = Math.max(worst, difference / size);
     }
     report.put("gradientMaxDifference", worst);
     report.put("gradientTolerance", relative);
@@ -163,15 +130,26 @@ final class PeerCheck {
     report.put("firstStepDifferencesAre", "root mean squares, as shares of the step");
   }
 
-  private Tensor images(Device device, byte[] images) {
-    Model.ImageShape s = model.imageShape();
-    return Tensor.allocate(device, DType.U8, count, s.height(), s.width(), s.channels())
-        .write(images);
-  }
-
-  private void require(String what, String key, float[] ours, float[] theirs, double tolerance) {
-    report.put(key + "MaxDifference", compare(what, ours, theirs, tolerance));
-    report.put(key + "Tolerance", tolerance);
+  /**
+   * The loss after some steps.
+   *
+   * @param unit of the loss
+   */
+  void sameLoss(String unit, int steps, double ours, double theirs) {
+    if (!(Math.abs(ours - theirs) / ours <= LOSS_TOLERANCE)) {
+      throw new IllegalStateException(
+          String.format(
+              Locale.ROOT,
+              "no figures, the peer trains otherwise: after %d steps %.4f %s here, %.4f there",
+              steps,
+              ours,
+              unit,
+              theirs));
+    }
+    report.put("stepsCompared", steps);
+    report.put("lossThenIs", unit);
+    report.put("lossThenOurs", ours);
+    report.put("lossThenPeer", theirs);
   }
 
   private static double compare(String what, float[] ours, float[] theirs, double tolerance) {

@@ -13,11 +13,8 @@ import dev.gatun.models.Model.ImageShape;
 import dev.gatun.models.Models;
 import dev.gatun.models.pixelcnn.GatedPixelCnn;
 import java.io.IOException;
-import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.stream.IntStream;
 
@@ -41,7 +38,7 @@ final class PeerSampleBench {
     ImageShape shape = new ImageShape(data.height(), data.width(), data.channels());
     Models.Setup setup = PeerTrainBench.setup(shape, DType.F32);
     Map<String, Object> result = new LinkedHashMap<>();
-    PeerCheck check = new PeerCheck(setup.model(), COUNT);
+    PeerCheck check = PixelCnnResults.check(setup.model(), COUNT);
     try (Parameters weights = new Parameters(device, setup.model().parameters())) {
       weights.initialize(0);
       try (Peer.Network network = PeerTrainBench.open(peer, setup, weights);
@@ -51,72 +48,40 @@ final class PeerSampleBench {
                   ? new Forward(device, setup.model().config(), weights, DType.BF16, images)
                   : null) {
         console.say("peer " + peer.name() + ": " + network.description());
-        check.nats(device, weights, network, images);
+        check.outputs(
+            "a pixel's loss",
+            "nats",
+            PixelCnnResults.nats(device, setup.model(), weights, images),
+            network.nats(images, COUNT));
         console.say("the same outputs: " + check.report());
-        Map<String, Runnable> all = new LinkedHashMap<>();
-        all.put("ours f32", f32::run);
-        all.put("peer f32", () -> network.forward(images, COUNT));
+        Turns turns = new Turns("a forward pass", COUNT, WARM_UP, FORWARDS, 0, 1);
+        turns.add("ours f32", f32::run);
+        Turns.Contender there = turns.add("peer f32", () -> network.forward(images, COUNT));
         if (bf16 != null) {
-          all.put("ours bf16", bf16::run);
+          turns.add("ours bf16", bf16::run);
         }
+        turns.run(console, "bench sample", () -> {});
         result.put("model", setup.model().name());
         result.put("config", setup.model().config());
         result.put("images", COUNT);
         result.put("peer", peer.name());
         result.put("peerIs", network.description());
         result.put("agreement", check.report());
-        result.put("forwards", time(all, shape.dimensions(), console));
+        result.put(
+            "forwards",
+            extrapolated(turns.report(there, "forwardSeconds", console), shape.dimensions()));
       }
     }
     return result;
   }
 
-  private static List<Map<String, Object>> time(
-      Map<String, Runnable> all, int pixels, Console console) {
-    Map<String, double[]> seconds = new LinkedHashMap<>();
-    for (int i = -WARM_UP; i < FORWARDS; i++) {
-      for (Map.Entry<String, Runnable> one : all.entrySet()) {
-        long start = System.nanoTime();
-        one.getValue().run();
-        if (i >= 0) {
-          seconds.computeIfAbsent(one.getKey(), k -> new double[FORWARDS])[i] =
-              (System.nanoTime() - start) / 1e9;
-        }
-      }
-    }
-    double[] theirs = seconds.get("peer f32");
-    List<Map<String, Object>> rows = new ArrayList<>();
-    seconds.forEach((name, each) -> {
-      double median = ConvBench.median(each);
-      Map<String, Object> row = new LinkedHashMap<>();
-      row.put("name", name);
-      row.put("forwardSeconds", median);
-      row.put("fastestSeconds", Arrays.stream(each).min().orElseThrow());
-      row.put("sampleSeconds", pixels * median);
+  /** What drawing an image takes that needs a pass for each of its pixels. */
+  private static List<Map<String, Object>> extrapolated(
+      List<Map<String, Object>> rows, int pixels) {
+    for (Map<String, Object> row : rows) {
+      row.put("sampleSeconds", pixels * (double) row.get("forwardSeconds"));
       row.put("sampleSecondsAre", "extrapolated from " + FORWARDS + " forwards");
-      String text =
-          String.format(
-              Locale.ROOT,
-              "%s: a forward pass %.0f ms; %d of them, %.0f s (extrapolated from %d forwards)",
-              name,
-              1000 * median,
-              pixels,
-              pixels * median,
-              FORWARDS);
-      if (each != theirs) {
-        double[] ratios = new double[FORWARDS];
-        Arrays.setAll(ratios, i -> theirs[i] / each[i]);
-        row.put("speedup", ConvBench.median(ratios));
-        text += String.format(Locale.ROOT, ", %.2f times the peer's speed", row.get("speedup"));
-        if (name.endsWith("bf16")) {
-          row.put("speedupIs", PeerTrainBench.MIXED);
-          text += " (" + PeerTrainBench.MIXED + ")";
-        }
-      }
-      row.put("seconds", each);
-      rows.add(row);
-      console.say(text);
-    });
+    }
     return rows;
   }
 

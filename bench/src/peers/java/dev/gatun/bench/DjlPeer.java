@@ -2,7 +2,9 @@ package dev.gatun.bench;
 
 import ai.djl.engine.Engine;
 import ai.djl.engine.EngineException;
+import ai.djl.pytorch.jni.JniUtils;
 import dev.gatun.engine.train.Parameters;
+import dev.gatun.models.diffusion.UNet;
 import dev.gatun.models.pixelcnn.GatedPixelCnn;
 import dev.gatun.models.train.TrainConfig;
 
@@ -21,6 +23,25 @@ public final class DjlPeer implements Peer {
 
   @Override
   public Network open(GatedPixelCnn.Config config, TrainConfig training, Parameters weights) {
+    return new DjlPixelCnn(engine(), config, training, weights);
+  }
+
+  @Override
+  public Denoiser open(UNet.Config config, TrainConfig training, Parameters weights) {
+    return new DjlUNet(engine(), config, training, weights);
+  }
+
+  static String description(Engine engine) {
+    return "PyTorch "
+        + engine.getVersion()
+        + " through DJL "
+        + Engine.getDjlVersion()
+        + ", f32, "
+        + JniUtils.getNumThreads()
+        + " threads";
+  }
+
+  private static Engine engine() {
     // before the engine starts: no downloads, no calls home
     System.setProperty("offline", "true");
     System.setProperty("OPT_OUT_TRACKING", "true");
@@ -28,12 +49,10 @@ public final class DjlPeer implements Peer {
       int threads = Runtime.getRuntime().availableProcessors();
       System.setProperty("ai.djl.pytorch.num_threads", Integer.toString(threads));
     }
-    Engine engine;
     try {
-      engine = Engine.getEngine("PyTorch");
+      return Engine.getEngine("PyTorch");
     } catch (EngineException | UnsatisfiedLinkError e) {
       throw new UsageException("--peer djl: PyTorch does not start: " + e.getMessage(), e);
     }
-    return new DjlPixelCnn(engine, config, training, weights);
   }
 }

@@ -9,16 +9,11 @@ import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
 import ai.djl.nn.Activation;
 import ai.djl.nn.convolutional.Conv2d;
-import ai.djl.pytorch.jni.JniUtils;
 import ai.djl.training.GradientCollector;
-import dev.gatun.engine.op.Adam;
-import dev.gatun.engine.train.ParameterSpec;
 import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.pixelcnn.GatedPixelCnn;
 import dev.gatun.models.train.TrainConfig;
 import java.nio.ByteBuffer;
-import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Map;
 
 /**
@@ -30,98 +25,22 @@ import java.util.Map;
  * backward pass begins: autograd keeps what it needs, and frees it as it goes.
  */
 final class DjlPixelCnn implements Peer.Network {
-  private static final double EPSILON = 1e-8;
-
   private final Engine engine;
   private final GatedPixelCnn.Config config;
-  private final TrainConfig training;
-  private final Adam adam;
-  private final List<ParameterSpec> specs;
   private final NDManager manager;
-  private final NDArray weights;
-  private final NDArray firstMoment;
-  private final NDArray secondMoment;
-  private final NDArray ema;
-  private int steps;
+  private final DjlWeights weights;
 
   DjlPixelCnn(
       Engine engine, GatedPixelCnn.Config config, TrainConfig training, Parameters initial) {
     this.engine = engine;
     this.config = config;
-    this.training = training;
-    adam =
-        new Adam(
-            training.learningRate(),
-            training.beta1(),
-            training.beta2(),
-            EPSILON,
-            training.warmupSteps(),
-            training.decay(),
-            training.clipNorm(),
-            training.emaDecay());
-    specs = initial.specs();
     manager = engine.newBaseManager(Device.cpu());
-    float[] values = new float[(int) initial.count()];
-    int offset = 0;
-    for (ParameterSpec spec : specs) {
-      float[] own = toPyTorch(spec, initial.get(spec.name()).toFloats());
-      System.arraycopy(own, 0, values, offset, own.length);
-      offset += own.length;
-    }
-    weights = manager.create(values);
-    firstMoment = manager.zeros(weights.getShape());
-    secondMoment = manager.zeros(weights.getShape());
-    ema = weights.duplicate();
-  }
-
-  /** [taps,in,out] as [out,taps,in], the memory of a channels-last [out,in,rows,columns]. */
-  private static float[] toPyTorch(ParameterSpec spec, float[] values) {
-    return spec.shape().rank() == 1
-        ? values
-        : transpose(values, spec.shape().dim(0) * spec.shape().dim(1), spec.shape().dim(2));
-  }
-
-  private static float[] fromPyTorch(ParameterSpec spec, float[] values) {
-    return spec.shape().rank() == 1
-        ? values
-        : transpose(values, spec.shape().dim(2), spec.shape().dim(0) * spec.shape().dim(1));
-  }
-
-  private static float[] transpose(float[] values, int rows, int columns) {
-    float[] result = new float[values.length];
-    for (int r = 0; r < rows; r++) {
-      for (int c = 0; c < columns; c++) {
-        result[c * rows + r] = values[r * columns + c];
-      }
-    }
-    return result;
+    weights = new DjlWeights(manager, training, initial);
   }
 
   @Override
   public String description() {
-    return "PyTorch "
-        + engine.getVersion()
-        + " through DJL "
-        + Engine.getDjlVersion()
-        + ", f32, "
-        + JniUtils.getNumThreads()
-        + " threads, channels last";
-  }
-
-  /** The parameters as views of a vector, by name. */
-  private Map<String, NDArray> views(NDArray flat) {
-    long[] ends = new long[specs.size() - 1];
-    long offset = 0;
-    for (int i = 0; i < ends.length; i++) {
-      offset += specs.get(i).shape().elements();
-      ends[i] = offset;
-    }
-    NDList parts = flat.split(ends);
-    Map<String, NDArray> views = new LinkedHashMap<>();
-    for (int i = 0; i < parts.size(); i++) {
-      views.put(specs.get(i).name(), parts.get(i));
-    }
-    return views;
+    return DjlPeer.description(engine) + ", channels last";
   }
 
   /** x [N,C,H,W]; padding is that of both sides, rows and columns. */
@@ -211,22 +130,16 @@ final class DjlPixelCnn implements Peer.Network {
   @Override
   public float[] nats(byte[] images, int count) {
     try (NDManager scope = manager.newSubManager()) {
-      return nats(scope, views(leaf(scope)), images(scope, images, count)).toFloatArray();
+      return nats(scope, weights.views(weights.leaf(scope)), images(scope, images, count))
+          .toFloatArray();
     }
   }
 
   @Override
   public void forward(byte[] images, int count) {
     try (NDManager scope = manager.newSubManager()) {
-      logits(scope, views(leaf(scope)), images(scope, images, count));
+      logits(scope, weights.views(weights.leaf(scope)), images(scope, images, count));
     }
-  }
-
-  /** The weights, sharing their memory, as what gradients stop at. */
-  private NDArray leaf(NDManager scope) {
-    NDArray leaf = weights.stopGradient();
-    leaf.attach(scope);
-    return leaf;
   }
 
   /** The mean loss; afterwards the leaf has its gradient. */
@@ -235,7 +148,7 @@ final class DjlPixelCnn implements Peer.Network {
     try (GradientCollector collector = engine.newGradientCollector()) {
       NDArray mean;
       try (NDManager forward = scope.newSubManager()) {
-        mean = nats(forward, views(leaf), images(forward, images, count)).mean();
+        mean = nats(forward, weights.views(leaf), images(forward, images, count)).mean();
         mean.attach(scope);
       }
       collector.backward(mean);
@@ -246,58 +159,25 @@ final class DjlPixelCnn implements Peer.Network {
   @Override
   public Map<String, float[]> gradients(byte[] images, int count) {
     try (NDManager scope = manager.newSubManager()) {
-      NDArray leaf = leaf(scope);
+      NDArray leaf = weights.leaf(scope);
       backward(scope, leaf, images, count);
-      return byName(leaf.getGradient());
+      return weights.byName(leaf.getGradient());
     }
   }
 
   @Override
   public double step(byte[] images, int count) {
     try (NDManager scope = manager.newSubManager()) {
-      NDArray leaf = leaf(scope);
+      NDArray leaf = weights.leaf(scope);
       double nats = backward(scope, leaf, images, count);
-      update(scope, leaf.getGradient());
+      weights.update(scope, leaf.getGradient());
       return nats;
     }
   }
 
-  private void update(NDManager scope, NDArray gradient) {
-    steps++;
-    gradient.attach(scope);
-    double norm = gradient.norm().getFloat();
-    double scale = adam.clipScale(norm * norm);
-    double b1 = training.beta1();
-    double b2 = training.beta2();
-    firstMoment.muli(b1).addi(gradient.mul((1 - b1) * scale));
-    secondMoment.muli(b2).addi(gradient.square().muli((1 - b2) * scale * scale));
-    NDArray divisor = secondMoment.mul(1 / (1 - Math.pow(b2, steps)));
-    divisor.attach(scope);
-    NDArray change = firstMoment.mul(adam.rate(steps) / (1 - Math.pow(b1, steps)));
-    change.attach(scope);
-    weights.subi(change.divi(divisor.sqrt().addi(EPSILON)));
-    double decay = adam.emaDecayAt(steps);
-    NDArray share = weights.mul(1 - decay);
-    share.attach(scope);
-    ema.muli(decay).addi(share);
-  }
-
   @Override
   public Map<String, float[]> averagedWeights() {
-    return byName(ema);
-  }
-
-  private Map<String, float[]> byName(NDArray flat) {
-    float[] values = flat.toFloatArray();
-    Map<String, float[]> result = new LinkedHashMap<>();
-    int offset = 0;
-    for (ParameterSpec spec : specs) {
-      float[] own = new float[spec.shape().elements()];
-      System.arraycopy(values, offset, own, 0, own.length);
-      result.put(spec.name(), fromPyTorch(spec, own));
-      offset += own.length;
-    }
-    return result;
+    return weights.averaged();
   }
 
   @Override

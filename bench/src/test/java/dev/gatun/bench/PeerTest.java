@@ -63,5 +63,13 @@ class PeerTest {
     assertEquals("djl", Peer.find("djl").name());
     Cli.run("bench", "train", "--peer", "other").fails(2, "'other'", "djl");
     Cli.run("bench", "conv", "--peer", "djl").fails(2, "train", "sample");
+    Cli.run("bench", "train", "--peer", "djl", "--model", "other")
+        .fails(2, "'other'", "gated-pixelcnn", "unet");
+  }
+
+  @Test
+  void aModelIsChosenForAComparisonOnly() {
+    Cli.run("bench", "train", "--model", "unet").fails(2, "--model is for --peer djl");
+    Cli.run("bench", "gpu", "--model", "unet").fails(2, "--model is for --peer djl");
   }
 }

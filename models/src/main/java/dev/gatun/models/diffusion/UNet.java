@@ -113,7 +113,8 @@ public final class UNet {
       return List.of(attention.split(",")).contains(Integer.toString(height >> level));
     }
 
-    private int[] widths() {
+    /** Channels of each resolution. */
+    public int[] widths() {
       return Arrays.stream(multipliers.split(","))
           .mapToInt(m -> filters * Integer.parseInt(m))
           .toArray();
