@@ -1,11 +1,18 @@
 package dev.gatun.bench;
 
+import dev.gatun.engine.DType;
+import dev.gatun.engine.Device;
 import dev.gatun.engine.op.DenoiseStep.Thresholding;
+import dev.gatun.engine.train.Parameters;
+import dev.gatun.models.Condition;
+import dev.gatun.models.Model;
 import dev.gatun.models.Models;
+import dev.gatun.models.Sampler;
 import dev.gatun.models.diffusion.DenoisingModel;
 import dev.gatun.models.diffusion.DenoisingSampler;
 import dev.gatun.models.diffusion.DenoisingSampler.Method;
 import dev.gatun.models.diffusion.SamplerSteps;
+import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Locale;
 import java.util.stream.Collectors;
@@ -81,7 +88,16 @@ final class DenoiseOptions {
     return steps == null ? usual : steps;
   }
 
-  static Method method(DenoisingModel model, String name) {
+  private static Method method(DenoisingModel model, String name) {
+    return Method.valueOf(sampler(model, name).toUpperCase(Locale.ROOT));
+  }
+
+  /**
+   * The sampler of a name.
+   *
+   * @param name null for the model's first
+   */
+  static String sampler(Model model, String name) {
     String wanted = name == null ? Models.samplers(model).getFirst() : name;
     if (!Models.samplers(model).contains(wanted)) {
       throw new UsageException(
@@ -92,7 +108,33 @@ final class DenoiseOptions {
               + " has "
               + String.join(", ", Models.samplers(model)));
     }
-    return Method.valueOf(wanted.toUpperCase(Locale.ROOT));
+    return wanted;
+  }
+
+  /** Throws if a model makes images only of others. */
+  static void requireDrawsAlone(Path run, Model model) {
+    if (model.condition() != Condition.NONE) {
+      throw new UsageException(
+          run
+              + ": draws by an image that it is shown; use 'gatun "
+              + (model.condition() == Condition.GREY ? "colorize" : "upscale")
+              + "'");
+    }
+  }
+
+  /**
+   * A sampler as the options ask for it; the caller closes it.
+   *
+   * @param name null for the model's first
+   */
+  Sampler open(Device device, Model model, Parameters weights, DType type, String name) {
+    if (model instanceof DenoisingModel denoising) {
+      DenoisingSampler.Settings settings = settings(denoising, name);
+      return UsageException.ifRefused(() ->
+          new DenoisingSampler(device, denoising, weights, settings, type));
+    }
+    requireNone(model.name());
+    return Models.sampler(sampler(model, name), device, model, weights, type);
   }
 
   private Thresholding thresholding() {

@@ -2,7 +2,6 @@ package dev.gatun.bench;
 
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
-import dev.gatun.models.Condition;
 import dev.gatun.models.Model;
 import dev.gatun.models.Models;
 import dev.gatun.models.Sampler;
@@ -137,16 +136,7 @@ final class DrawOptions {
       throw new UsageException(
           "--strip: " + model.name() + " does not draw out of noise; use --gif");
     }
-    String name = sampler == null ? Models.samplers(model).getFirst() : sampler;
-    if (!Models.samplers(model).contains(name)) {
-      throw new UsageException(
-          "--sampler "
-              + name
-              + ": "
-              + model.name()
-              + " has "
-              + String.join(", ", Models.samplers(model)));
-    }
+    String name = DenoiseOptions.sampler(model, sampler);
     try (Device opened = device.open(console)) {
       DType type = DeviceOption.dtype(console, opened, folder.config().training().dtype());
       try (RunFolder.Checkpoint checkpoint = folder.checkpoint(opened)) {
@@ -166,13 +156,7 @@ final class DrawOptions {
       throw new UsageException(
           "--temperature: " + model.name() + " has none; leave the option out");
     }
-    if (model.condition() != Condition.NONE) {
-      throw new UsageException(
-          run
-              + ": draws by an image that it is shown; use 'gatun "
-              + (model.condition() == Condition.GREY ? "colorize" : "upscale")
-              + "'");
-    }
+    DenoiseOptions.requireDrawsAlone(run, model);
     DenoisingSampler.Settings settings = denoise.settings(model, sampler);
     try (Device opened = device.open(console)) {
       DType type = DeviceOption.dtype(console, opened, folder.config().training().dtype());

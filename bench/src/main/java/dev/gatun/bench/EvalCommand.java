@@ -4,15 +4,21 @@ import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.data.Dataset;
 import dev.gatun.engine.data.Split;
+import dev.gatun.models.LikelihoodModel;
+import dev.gatun.models.Model;
 import dev.gatun.models.train.Evaluator;
 import dev.gatun.models.train.RunConfig;
 import dev.gatun.models.train.RunFolder;
 import dev.gatun.models.train.Trainer;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -20,8 +26,18 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 
 /** {@code gatun eval}. */
-@Command(name = "eval", description = "Scores images with a trained model, in bits a dimension.")
+@Command(
+    name = "eval",
+    description = "Scores images with a trained model, and the images that it draws.",
+    footer = {
+      "",
+      "bpd: bits a dimension of the images. fd, kid, pr: distance to the images, and precision and",
+      "recall, of images that the model draws, in the features of a classifier that is trained on",
+      "the training images once and kept; each beside the same figure of real images."
+    })
 final class EvalCommand implements Callable<Integer> {
+  private static final List<String> METRICS = List.of("bpd", "fd", "kid", "pr");
+
   private final Console console;
 
   @Parameters(paramLabel = "RUN", description = "a run folder")
@@ -36,6 +52,14 @@ final class EvalCommand implements Callable<Integer> {
   @Option(names = "--limit", paramLabel = "N", description = "only the first N images")
   private Integer limit;
 
+  @Option(
+      names = "--metrics",
+      paramLabel = "M",
+      split = ",",
+      description = "of bpd, fd, kid and pr (default: bpd where the model has it, else fd)")
+  private List<String> metrics = new ArrayList<>();
+
+  @Mixin private GeneratedFigures generated = new GeneratedFigures();
   @Mixin private DeviceOption device = new DeviceOption();
 
   @Option(names = "--json", description = "a JSON object on standard output")
@@ -56,7 +80,9 @@ final class EvalCommand implements Callable<Integer> {
     if (limit != null && limit <= 0) {
       throw new UsageException("--limit " + limit + ": must be positive");
     }
+    generated.require();
     RunFolder folder = RunFolder.open(run);
+    Set<String> wanted = wanted(folder.model());
     RunConfig config = folder.config();
     Dataset images = DataSource.open(data, part, config.data().splitSeed());
     UsageException.ifRefused(() -> {
@@ -66,32 +92,65 @@ final class EvalCommand implements Callable<Integer> {
     try (Device opened = device.open(console)) {
       DType type = DeviceOption.dtype(console, opened, config.training().dtype());
       try (RunFolder.Checkpoint checkpoint = folder.checkpoint(opened)) {
-        Evaluator.Score score = score(opened, folder, checkpoint, type, images);
         Map<String, Object> all = new LinkedHashMap<>();
         all.put("run", run.toString());
         all.put("model", folder.model().name());
         all.put("steps", checkpoint.steps());
         all.put("data", data.toString());
         all.put("split", split);
-        putScore(all, score);
+        if (wanted.remove("bpd")) {
+          score(opened, folder, checkpoint, type, images, all);
+        }
+        if (!wanted.isEmpty() || generated.wanted()) {
+          Dataset training = DataSource.open(data, Split.TRAIN, config.data().splitSeed());
+          generated.report(
+              console, opened, folder, checkpoint, type, wanted, training, images, all);
+        }
         all.put("parameters", checkpoint.weights().count());
         all.put("device", opened.name());
         all.put("dtype", type.label());
         all.put("seed", config.training().seed());
-        console.say(
-            String.format(
-                Locale.ROOT,
-                "%.4f bits/dim on %d images of the %s split, %.0f images/s",
-                score.bitsPerDim(),
-                score.images(),
-                split,
-                score.imagesPerSecond()));
         if (json) {
           console.json(all);
         }
         return 0;
       }
     }
+  }
+
+  private Set<String> wanted(Model model) {
+    for (String metric : metrics) {
+      if (!METRICS.contains(metric)) {
+        throw new UsageException(
+            "--metrics " + metric + ": expected some of " + String.join(",", METRICS));
+      }
+    }
+    boolean scored = model instanceof LikelihoodModel;
+    if (metrics.contains("bpd") && !scored) {
+      throw new UsageException(
+          "--metrics bpd: " + model.name() + " has no likelihood that can be computed; use fd");
+    }
+    return new LinkedHashSet<>(
+        !metrics.isEmpty() ? metrics : List.of(scored ? "bpd" : "fd"));
+  }
+
+  private void score(
+      Device opened,
+      RunFolder folder,
+      RunFolder.Checkpoint checkpoint,
+      DType type,
+      Dataset images,
+      Map<String, Object> all) {
+    Evaluator.Score score = score(opened, folder, checkpoint, type, images);
+    putScore(all, score);
+    console.say(
+        String.format(
+            Locale.ROOT,
+            "%.4f bits/dim on %d images of the %s split, %.0f images/s",
+            score.bitsPerDim(),
+            score.images(),
+            split,
+            score.imagesPerSecond()));
   }
 
   /** The fields that every score is reported with. */
