@@ -8,7 +8,7 @@
 
 #include "common/portable.cuh"
 
-enum Refused { REFUSED_TARGET = 1, REFUSED_LEVEL, REFUSED_LABEL, REFUSED_STEP, REFUSED_NOISE, REFUSED_ROW, REFUSED_TIME };
+enum Refused { REFUSED_TARGET = 1, REFUSED_LEVEL, REFUSED_LABEL, REFUSED_STEP, REFUSED_NOISE, REFUSED_ROW, REFUSED_TIME, REFUSED_BOUND };
 
 struct Refusal {
   int kind;   // 0 until something is refused

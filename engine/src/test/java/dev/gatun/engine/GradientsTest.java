@@ -1,5 +1,6 @@
 package dev.gatun.engine;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
@@ -28,6 +29,7 @@ import dev.gatun.engine.op.SoftmaxCrossEntropy;
 import dev.gatun.engine.op.Split;
 import dev.gatun.engine.op.SquaredError;
 import dev.gatun.engine.op.Taps;
+import dev.gatun.engine.op.VariationalBound;
 import dev.gatun.engine.op.WeightNorm;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -213,6 +215,23 @@ class GradientsTest {
         });
   }
 
+  /** f, x, images, times, table and v; of two images the second is at the last step. */
+  private static List<Value> boundInputs(Builder b) {
+    Value f = b.leaf(2, 3, 2, 2);
+    Value x = b.leaf(2, 3, 2, 2);
+    Value images = b.whole(DType.U8, 256, 2, 3, 2, 2);
+    double[] rows = {
+      0.5, -0.4, 1, 0, -5, -2, 1, 9, //
+      0.6, 0.3, 0.2, -3.5, -4, -3, 0, 9,
+      0.8, -0.7, 0.1, -2, -2.5, -1, 0, 9
+    };
+    Value times = b.bind(DType.F32, new double[] {3, 1}, 2);
+    Value table = b.bind(DType.F32, rows, 3, VariationalBound.COLUMNS);
+    Value v = b.leaf(2, 3, 2, 2);
+    b.fixed.addAll(List.of(f, x, times, table));
+    return List.of(f, x, images, times, table, v);
+  }
+
   private static Value coloured(Builder b, int classes, int colours) {
     Value logits = b.leaf(2, 3, colours * classes);
     Value targets = b.whole(DType.U8, classes, 2, 3, colours);
@@ -236,6 +255,14 @@ class GradientsTest {
                 List<Value> in = List.of(prediction, b.leaf(3, 2, 2, 2), b.leaf(3));
                 b.fixed.addAll(in.subList(1, 3));
                 b.check(b.graph.apply(new SquaredError(), in).getFirst());
+              }
+            }),
+        DynamicTest.dynamicTest(
+            "variational bound",
+            () -> {
+              try (Builder b = new Builder(23)) {
+                List<Value> in = boundInputs(b);
+                b.check(b.graph.apply(new VariationalBound(3), in).getFirst());
               }
             }),
         DynamicTest.dynamicTest(
@@ -472,6 +499,42 @@ class GradientsTest {
               Value r = b.graph.apply(new Relu(), b.graph.apply(new Add(), g, b.leaf(2, 4, 4, 4)));
               return b.graph.apply(new Conv2d(Taps.point()), r, b.leaf(1, 4, 3), b.leaf(3));
             }));
+  }
+
+  /** It changes the bound, but is taught by the other part of the loss alone. */
+  @Test
+  void thePredictionIsAConstantOfTheVariationalBound() {
+    try (Builder b = new Builder(24)) {
+      List<Value> in = boundInputs(b);
+      Value f = in.getFirst();
+      Value bound = b.graph.apply(new VariationalBound(3), in).getFirst();
+      List<Value> alone = b.graph.gradients(bound, List.of(f, in.get(1), in.get(5)));
+      assertNull(alone.get(0));
+      assertNull(alone.get(1));
+      assertNotNull(alone.get(2));
+      Value error =
+          b.graph.apply(new SquaredError(), List.of(f, b.leaf(2, 3, 2, 2), b.leaf(2))).getFirst();
+      Value slope =
+          b.graph.gradients(b.graph.apply(new Add(), error, bound), List.of(f)).getFirst();
+      GraphReference reference = new GraphReference();
+      b.leaves.forEach(reference::set);
+      double[] found = reference.evaluate(slope);
+      double[] expected = reference.evaluate(b.graph.gradients(error, List.of(f)).getFirst());
+      assertArrayEquals(expected, found);
+      double[] at = b.leaves.get(f);
+      double differs = reference.gradientError(bound, f, at, new double[at.length], STEP);
+      assertTrue(differs > 0.99, "the bound does not depend on the prediction: " + differs);
+    }
+  }
+
+  /** Without v there is nothing to learn. */
+  @Test
+  void aVariationalBoundWithoutVHasNoGradient() {
+    try (Builder b = new Builder(25)) {
+      List<Value> in = boundInputs(b).subList(0, 5);
+      List<Value> out = b.graph.apply(new VariationalBound(3), in);
+      assertNull(b.graph.gradients(out.getFirst(), List.of(in.getFirst())).getFirst());
+    }
   }
 
   /** A sum of gradients is left to the convolutions that can add: no Add of its own. */

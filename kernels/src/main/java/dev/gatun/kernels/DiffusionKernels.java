@@ -2,10 +2,11 @@ package dev.gatun.kernels;
 
 /**
  * What diffusion models need beside their network: {@code diffusion.cu}, {@code
- * fold_upsampling.cu}.
+ * variational_bound.cu}, {@code fold_upsampling.cu}.
  */
 public final class DiffusionKernels {
   private static final String MODULE = "diffusion";
+  private static final String BOUND = "variational_bound";
   private static final String FOLD = "fold_upsampling";
   private static final int THREADS = 256;
   private static final int SMALL_TAPS = 16;
@@ -251,6 +252,64 @@ public final class DiffusionKernels {
             .int32(sizes.learned ? 1 : 0)
             .int32(clip ? 1 : 0)
             .int32(stream)
+            .toList());
+  }
+
+  /** What a variational bound is of; device addresses, 0 for v where there is none. */
+  public record Bound(long prediction, long x, long images, long times, long table, long v) {
+    private Arguments arguments() {
+      return new Arguments()
+          .pointer(prediction)
+          .pointer(x)
+          .pointer(images)
+          .pointer(times)
+          .pointer(table)
+          .pointer(v);
+    }
+  }
+
+  /**
+   * terms [N] f32, written: of each image.
+   *
+   * @param each elements of an image
+   * @param rows of the table
+   */
+  public static KernelCall variationalBound(
+      Element type, Bound of, long terms, long refusal, int images, int each, int rows) {
+    return new KernelCall(
+        BOUND,
+        "variational_bound_" + type.suffix(),
+        LaunchShape.linear(images, THREADS),
+        of.arguments().pointer(terms).pointer(refusal).int32(each).int32(rows).toList());
+  }
+
+  /**
+   * d [N,E], written: like v; dmean [1] f32.
+   *
+   * @param scale of dmean
+   */
+  public static KernelCall variationalBoundBackward(
+      Element type,
+      Bound of,
+      long dmean,
+      long d,
+      long refusal,
+      long elements,
+      int each,
+      int rows,
+      double scale) {
+    return new KernelCall(
+        BOUND,
+        "variational_bound_backward_" + type.suffix(),
+        threads(elements),
+        of.arguments()
+            .pointer(dmean)
+            .pointer(d)
+            .pointer(refusal)
+            .int64(elements)
+            .int32(each)
+            .int32(rows)
+            .float64(scale)
             .toList());
   }
 

@@ -53,6 +53,8 @@ import dev.gatun.engine.op.SquaredErrorBackward;
 import dev.gatun.engine.op.SquaredNorm;
 import dev.gatun.engine.op.SumPixels;
 import dev.gatun.engine.op.Taps;
+import dev.gatun.engine.op.VariationalBound;
+import dev.gatun.engine.op.VariationalBoundBackward;
 import dev.gatun.engine.op.WeightNorm;
 import dev.gatun.engine.op.WeightNormBackward;
 import java.util.ArrayList;
@@ -107,6 +109,9 @@ public final class ContractSuite {
       suite.denoising(type);
       suite.addedToImages(type);
       suite.resampling(type);
+    }
+    for (DType type : List.of(DType.F32, DType.BF16)) {
+      suite.variationalBounds(type);
     }
     return List.copyOf(suite.cases);
   }
@@ -1261,5 +1266,54 @@ public final class ContractSuite {
         Resample.nearest(), List.of(TensorSpec.of(type, 2, 3, 5, 16)), 4, DType.F32, STANDARD);
     unaligned(
         Resample.averagePool(), List.of(TensorSpec.of(type, 2, 4, 6, 16)), 4, DType.F32, STANDARD);
+  }
+
+  private void variationalBounds(DType type) {
+    int[][] sizes = {{1, 1, 1, 1}, {7, 3, 5, 3}, {3, 16, 12, 1}, {2, 31, 11, 3}};
+    Draw.Whole either = new Draw.Whole(0, 2);
+    for (int[] s : sizes) {
+      variationalBound(type, s, either, new Draw.Uniform(-9, -2), Layout.ALIGNED);
+    }
+    int[] few = {3, 5, 7, 2};
+    Draw.Whole decoder = new Draw.Whole(1, 2);
+    // bins with all of the mass or next to none of it; bins far narrower than the distribution
+    variationalBound(type, few, decoder, new Draw.Uniform(-25, -12), Layout.ALIGNED);
+    variationalBound(type, few, decoder, new Draw.Uniform(-6, -3), Layout.ALIGNED);
+    variationalBound(type, few, decoder, new Draw.Uniform(-1, 2), Layout.ALIGNED);
+    variationalBound(type, few, either, new Draw.Uniform(-9, -2), Layout.ODD);
+    variationalBound(type, few, either, new Draw.Uniform(-9, -2), Layout.MIXED);
+  }
+
+  /** With and without v, and the gradient. */
+  private void variationalBound(
+      DType type, int[] s, Draw.Whole decoder, Draw.Uniform logs, Layout layout) {
+    TensorSpec x = TensorSpec.of(type, s);
+    int rows = 9;
+    List<TensorSpec> in =
+        new ArrayList<>(
+            List.of(
+                x,
+                x,
+                TensorSpec.of(DType.U8, s),
+                TensorSpec.of(DType.F32, s[0]),
+                TensorSpec.of(DType.F32, rows, VariationalBound.COLUMNS)));
+    Draw part = new Draw.Uniform(-0.7, 0.7);
+    Draw table =
+        new Draw.Columns(
+            List.of(part, part, new Draw.Uniform(0.01, 1), logs, logs, logs, decoder, STANDARD));
+    List<Draw> draws =
+        new ArrayList<>(
+            List.of(
+                STANDARD, STANDARD, new Draw.Whole(0, 256), new Draw.Whole(1, rows + 1), table));
+    VariationalBound op = new VariationalBound(-2.5);
+    // in f64, whatever the order: the terms are rounded, and their mean
+    cases.add(new OpCase(op, List.copyOf(in), 2, DType.F32, List.copyOf(draws), seed++, layout));
+    in.add(x);
+    draws.add(new Draw.Uniform(-1.2, 1.2));
+    cases.add(new OpCase(op, List.copyOf(in), 2, DType.F32, List.copyOf(draws), seed++, layout));
+    in.add(TensorSpec.of(DType.F32, 1));
+    draws.add(STANDARD);
+    Op back = new VariationalBoundBackward(1 / op.scale());
+    cases.add(new OpCase(back, in, 2, DType.F32, draws, seed++, layout));
   }
 }

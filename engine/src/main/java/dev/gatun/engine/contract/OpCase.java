@@ -61,6 +61,9 @@ public record OpCase(
 
     /** As another draw, but zero from element {@code from} on, up to {@code to} exclusive. */
     record Zeros(Draw others, int from, int to) implements Draw {}
+
+    /** Each column of a table as a draw of its own. */
+    record Columns(List<Draw> each) implements Draw {}
   }
 
   /** The inputs' elements, rounded to what their tensors can hold. */
@@ -84,6 +87,7 @@ public record OpCase(
       case Draw.Whole w -> w.low() + philox.below(w.high() - w.low(), Philox.Stream.TEST, i, j);
       case Draw.Uniform u ->
           u.low() + (u.high() - u.low()) * philox.uniform(Philox.Stream.TEST, i, j);
+      case Draw.Columns c -> draw(c.each().get(j % c.each().size()), philox, i, j);
       case Draw.Zeros z -> j >= z.from() && j < z.to() ? 0 : draw(z.others(), philox, i, j);
     };
   }

@@ -50,6 +50,8 @@ import dev.gatun.engine.op.SquaredErrorBackward;
 import dev.gatun.engine.op.SquaredNorm;
 import dev.gatun.engine.op.SumPixels;
 import dev.gatun.engine.op.Taps;
+import dev.gatun.engine.op.VariationalBound;
+import dev.gatun.engine.op.VariationalBoundBackward;
 import dev.gatun.engine.op.WeightNorm;
 import dev.gatun.engine.op.WeightNormBackward;
 import java.util.ArrayList;
@@ -161,6 +163,8 @@ public final class Reference {
     register(SquaredErrorBackward.class, Reference::squaredErrorBackward);
     register(SinusoidalEmbedding.class, Reference::sinusoidalEmbedding);
     register(DenoiseStep.class, Reference::denoiseStep);
+    register(VariationalBound.class, Reference::variationalBound);
+    register(VariationalBoundBackward.class, Reference::variationalBoundBackward);
     register(Concat.class, Reference::concat);
     register(Split.class, Reference::split);
     register(Attention.class, Reference::attention);
@@ -1238,6 +1242,112 @@ public final class Reference {
       double clipped = Math.max(-s, Math.min(s, denoised.value[i]));
       denoised.set(i, clipped / s, (denoised.magnitude[i] + rounded * Math.abs(clipped)) / s);
     }
+  }
+
+  /** An element's term of a variational bound, and its derivative by the log-variance. */
+  private static final class BoundElement {
+    final double value;
+    final double slope;
+    final double slopeSize;
+
+    BoundElement(List<TensorSpec> specs, List<double[]> in, int i) {
+      int image = in.get(0).length / specs.get(0).shape().dim(0);
+      int t = (int) in.get(3)[i / image];
+      int columns = VariationalBound.COLUMNS;
+      double[] row = Arrays.copyOfRange(in.get(4), (t - 1) * columns, t * columns);
+      double denoised = row[0] * in.get(1)[i] + row[1] * in.get(0)[i];
+      double pixel = in.get(2)[i] / 127.5 - 1;
+      double distance = pixel - Math.max(-1, Math.min(1, denoised));
+      double w = in.size() > 5 ? (in.get(5)[i] + 1) / 2 : 1;
+      double log = in.size() > 5 ? w * row[5] + (1 - w) * row[4] : row[5];
+      if (row[6] != 0) {
+        double deviation = Math.exp(log / 2);
+        double a = (Math.abs(distance) - 1 / 255.0) / deviation;
+        boolean open = in.get(2)[i] == 0 || in.get(2)[i] == 255;
+        double b = open ? Double.POSITIVE_INFINITY : (Math.abs(distance) + 1 / 255.0) / deviation;
+        double byA; // a times the density there, over the mass
+        double byB;
+        if (a > 0) {
+          double mass = mass(a, b - a); // over the density at a
+          value = a * a / 2 + Math.log(2 * Math.PI) / 2 - Math.log(mass);
+          byA = a / mass;
+          byB = open ? 0 : b * Math.exp((a - b) * (a + b) / 2) / mass;
+        } else {
+          double infinity = Double.POSITIVE_INFINITY;
+          double outside =
+              density(a) * mass(-a, infinity) + (open ? 0 : density(b) * mass(b, infinity));
+          double inside = density(0) * (mass(0, -a) + mass(0, b));
+          value = outside < 0.5 ? -Math.log1p(-outside) : -Math.log(inside);
+          byA = a * density(a) / inside;
+          byB = open ? 0 : b * density(b) / inside;
+        }
+        slope = (byB - byA) / 2;
+        slopeSize = (Math.abs(byB) + Math.abs(byA)) / 2;
+        return;
+      }
+      double ratio = Math.expm1(row[3] - log);
+      double square = Math.pow(row[2] * distance, 2) / Math.exp(log);
+      value = (log - row[3] + ratio + square) / 2;
+      slope = (-ratio - square) / 2;
+      slopeSize = (Math.abs(ratio) + square) / 2;
+    }
+
+    private static double density(double z) {
+      return Math.exp(-z * z / 2) / Math.sqrt(2 * Math.PI);
+    }
+
+    /** The mass of a normal distribution from z to z + w, z >= 0, over its density at z. */
+    private static double mass(double z, double w) {
+      double[] nodes = {0, 0, 0, 0, 0};
+      double[] weights = {128.0 / 225, 0, 0, 0, 0};
+      for (int k = 0; k < 2; k++) { // Gauss's rule of five points
+        int sign = k == 0 ? -1 : 1;
+        nodes[2 * k + 1] = Math.sqrt(5 + sign * 2 * Math.sqrt(10.0 / 7)) / 3;
+        nodes[2 * k + 2] = -nodes[2 * k + 1];
+        weights[2 * k + 1] = (322 - sign * 13 * Math.sqrt(70)) / 900;
+        weights[2 * k + 2] = weights[2 * k + 1];
+      }
+      // beyond it the density is below exp(-50) of that at z
+      double end = Math.min(w, 100 / (z + Math.sqrt(z * z + 100)));
+      int pieces = 100;
+      double half = end / pieces / 2;
+      double sum = 0;
+      for (int p = 0; p < pieces; p++) {
+        for (int k = 0; k < nodes.length; k++) {
+          double t = (2 * p + 1 + nodes[k]) * half;
+          sum += weights[k] * half * Math.exp(-t * (z + t / 2));
+        }
+      }
+      return sum;
+    }
+  }
+
+  private static List<Result> variationalBound(
+      VariationalBound op, List<TensorSpec> specs, List<double[]> in) {
+    int images = specs.get(0).shape().dim(0);
+    int image = in.get(0).length / images;
+    Result mean = Result.of(1);
+    Result terms = Result.of(images);
+    for (int i = 0; i < in.get(0).length; i++) {
+      double term = new BoundElement(specs, in, i).value / image;
+      terms.add(i / image, term);
+      mean.add(0, op.scale() * term / images);
+    }
+    return List.of(mean, terms);
+  }
+
+  private static List<Result> variationalBoundBackward(
+      VariationalBoundBackward op, List<TensorSpec> specs, List<double[]> in) {
+    int image = in.get(0).length / specs.get(0).shape().dim(0);
+    Result d = Result.of(in.get(0).length);
+    for (int i = 0; i < d.value.length; i++) {
+      int at = ((int) in.get(3)[i / image] - 1) * VariationalBound.COLUMNS;
+      double spread = (in.get(4)[at + 5] - in.get(4)[at + 4]) / 2;
+      double scale = op.scale() * in.get(6)[0] * spread / d.value.length;
+      BoundElement element = new BoundElement(specs, in.subList(0, 6), i);
+      d.set(i, scale * element.slope, Math.abs(scale) * element.slopeSize);
+    }
+    return List.of(d);
   }
 
   private static List<Result> concat(Concat op, List<TensorSpec> specs, List<double[]> in) {

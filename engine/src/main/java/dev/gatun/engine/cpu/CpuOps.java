@@ -48,6 +48,8 @@ import dev.gatun.engine.op.SquaredError;
 import dev.gatun.engine.op.SquaredErrorBackward;
 import dev.gatun.engine.op.SquaredNorm;
 import dev.gatun.engine.op.SumPixels;
+import dev.gatun.engine.op.VariationalBound;
+import dev.gatun.engine.op.VariationalBoundBackward;
 import dev.gatun.engine.op.WeightNorm;
 import dev.gatun.engine.op.WeightNormBackward;
 import java.util.HashMap;
@@ -101,6 +103,8 @@ final class CpuOps {
     register(SquaredErrorBackward.class, CpuDiffusion::squaredErrorBackward);
     register(SinusoidalEmbedding.class, CpuDiffusion::sinusoidalEmbedding);
     register(DenoiseStep.class, CpuDenoiseStep::new);
+    register(VariationalBound.class, CpuVariationalBound::forward);
+    register(VariationalBoundBackward.class, CpuVariationalBound::backward);
     register(Concat.class, CpuShift::concat);
     register(Split.class, CpuShift::split);
     register(Attention.class, CpuAttention::forward);

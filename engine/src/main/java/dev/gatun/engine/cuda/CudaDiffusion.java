@@ -13,7 +13,10 @@ import dev.gatun.engine.op.FoldUpsamplingBackward;
 import dev.gatun.engine.op.SinusoidalEmbedding;
 import dev.gatun.engine.op.SquaredError;
 import dev.gatun.engine.op.SquaredErrorBackward;
+import dev.gatun.engine.op.VariationalBound;
+import dev.gatun.engine.op.VariationalBoundBackward;
 import dev.gatun.kernels.DiffusionKernels;
+import dev.gatun.kernels.SumKernels;
 import java.util.List;
 
 /** What diffusion models need beside their network. */
@@ -137,6 +140,42 @@ final class CudaDiffusion {
             sizes,
             op.thresholding() != Thresholding.NONE,
             Philox.Stream.NOISE.ordinal()));
+  }
+
+  private static DiffusionKernels.Bound bound(List<Tensor> in) {
+    return new DiffusionKernels.Bound(
+        in.get(0).address(),
+        in.get(1).address(),
+        in.get(2).address(),
+        in.get(3).address(),
+        in.get(4).address(),
+        in.size() > 5 ? in.get(5).address() : 0);
+  }
+
+  static void variationalBound(Work w, VariationalBound op, List<Tensor> in, List<Tensor> out) {
+    Tensor p = in.getFirst();
+    int images = p.shape().dim(0);
+    long terms = out.get(1).address();
+    w.add(
+        DiffusionKernels.variationalBound(
+            element(p), bound(in), terms, w.refusal(), images, each(p), in.get(4).shape().dim(0)));
+    w.add(SumKernels.mean(terms, out.getFirst().address(), images, images / op.scale()));
+  }
+
+  static void variationalBoundBackward(
+      Work w, VariationalBoundBackward op, List<Tensor> in, List<Tensor> out) {
+    Tensor p = in.getFirst();
+    w.add(
+        DiffusionKernels.variationalBoundBackward(
+            element(p),
+            bound(in),
+            in.get(6).address(),
+            out.getFirst().address(),
+            w.refusal(),
+            p.elements(),
+            each(p),
+            in.get(4).shape().dim(0),
+            op.scale() / p.elements()));
   }
 
   static void foldUpsampling(Work w, FoldUpsampling op, List<Tensor> in, List<Tensor> out) {

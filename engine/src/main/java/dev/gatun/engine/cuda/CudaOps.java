@@ -47,6 +47,8 @@ import dev.gatun.engine.op.SquaredError;
 import dev.gatun.engine.op.SquaredErrorBackward;
 import dev.gatun.engine.op.SquaredNorm;
 import dev.gatun.engine.op.SumPixels;
+import dev.gatun.engine.op.VariationalBound;
+import dev.gatun.engine.op.VariationalBoundBackward;
 import dev.gatun.engine.op.WeightNorm;
 import dev.gatun.engine.op.WeightNormBackward;
 import java.util.HashMap;
@@ -108,6 +110,8 @@ final class CudaOps {
     register(SquaredErrorBackward.class, CudaDiffusion::squaredErrorBackward);
     register(SinusoidalEmbedding.class, CudaDiffusion::sinusoidalEmbedding);
     register(DenoiseStep.class, CudaDiffusion::denoiseStep);
+    register(VariationalBound.class, CudaDiffusion::variationalBound);
+    register(VariationalBoundBackward.class, CudaDiffusion::variationalBoundBackward);
     register(FoldUpsampling.class, CudaDiffusion::foldUpsampling);
     register(FoldUpsamplingBackward.class, CudaDiffusion::foldUpsamplingBackward);
     register(Attention.class, CudaAttention::forward);

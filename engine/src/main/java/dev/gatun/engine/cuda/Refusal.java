@@ -56,6 +56,9 @@ record Refusal(int kind, int place, int value, int limit) {
       case 5 -> "diffuse: step must be a whole number below 2^31";
       case 7 -> "diffusion_times: step must be a whole number below 2^31";
       case 6 -> "denoise_step: step %d, but the table has %d rows".formatted(value, limit);
+      case 8 ->
+          "variational_bound: the time of image %d is not a whole number from 1 to %d"
+              .formatted(place, limit);
       default -> "a kernel refused its data (%d: %d, %d, %d)".formatted(kind, place, value, limit);
     };
   }

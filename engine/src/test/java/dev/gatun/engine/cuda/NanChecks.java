@@ -20,6 +20,8 @@ import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
 import dev.gatun.engine.op.SoftmaxCrossEntropyBackward;
 import dev.gatun.engine.op.Taps;
+import dev.gatun.engine.op.VariationalBound;
+import dev.gatun.engine.op.VariationalBoundBackward;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
@@ -93,6 +95,7 @@ final class NanChecks {
       }
       weights(type, checks);
       diffusion(type, suffix, checks);
+      bound(type, suffix, checks);
     }
     return checks;
   }
@@ -213,6 +216,43 @@ final class NanChecks {
             new double[] {1, 0, 0, 1, 0, 0, 1, 0, 0, 0},
             TensorSpec.of(DType.I32, 4),
             new double[4]));
+  }
+
+  /** Times that the table has no row for. */
+  private static void bound(DType type, String suffix, List<KernelCheck> checks) {
+    TensorSpec x = spec(type, 2, 1, 1, 2);
+    double[] zeros = new double[4];
+    Object[] all = {
+      x,
+      zeros,
+      x,
+      zeros,
+      TensorSpec.of(DType.U8, 2, 1, 1, 2),
+      zeros,
+      null,
+      null,
+      null,
+      null,
+      x,
+      zeros,
+      TensorSpec.of(DType.F32, 1),
+      new double[] {1}
+    };
+    for (double time : new double[] {0, -1, 2.5, 4, 1e9, Double.NaN}) {
+      all[6] = TensorSpec.of(DType.F32, 2);
+      all[7] = new double[] {3, time};
+      all[8] = TensorSpec.of(DType.F32, 3, VariationalBound.COLUMNS);
+      all[9] = new double[3 * VariationalBound.COLUMNS];
+      checks.add(
+          check(
+              "variational_bound" + suffix,
+              new VariationalBound(1),
+              "1" + "01",
+              Arrays.copyOf(all, 10)));
+      checks.add(
+          check(
+              "variational_bound_backward" + suffix, new VariationalBoundBackward(1), "0011", all));
+    }
   }
 
   private static void mixture(DType type, int colours, List<KernelCheck> checks) {

@@ -367,6 +367,54 @@ class OpChecksTest {
     refusal(back, q, q, lse, q);
   }
 
+  @Test
+  void stepsAndBoundsOfDiffusionThatDoNotFit() {
+    TensorSpec x = spec(DType.F64, 2, 4, 3, 3);
+    TensorSpec f = spec(DType.BF16, 4, 4, 3, 6);
+    TensorSpec table = spec(DType.F64, 5, 10);
+    TensorSpec state = spec(DType.I32, 4);
+    TensorSpec known = spec(DType.U8, 2, 4, 3, 3);
+    TensorSpec mask = spec(DType.U8, 2, 4, 3, 1);
+    DenoiseStep step = new DenoiseStep(DenoiseStep.Thresholding.DYNAMIC, 2, true);
+    List<TensorSpec> out = List.of(spec(DType.BF16, 4, 4, 3, 3), spec(F32, 4));
+    assertEquals(out, step.check(List.of(x, x, f, table, state)));
+    assertEquals(out, step.check(List.of(x, x, f, table, state, known, mask)));
+    String message = refusal(step, x, x, f, table, state, known);
+    assertTrue(message.startsWith("denoise_step: takes 5 inputs, or 7 with known and mask ("));
+    message = refusal(step, x, x, spec(DType.BF16, 4, 4, 3, 3), table, state);
+    assertTrue(message.contains("the prediction must have 4 images of x's size, 6 channels ("));
+    message = refusal(step, x, x, f, spec(DType.F64, 5, 8), state);
+    assertTrue(message.contains("the table must be [S,10] f64"), message);
+    message = refusal(step, x, x, f, table, state, known, known);
+    assertTrue(message.contains("mask must be [N,H,W,1] u8"), message);
+    message = refusal(step, x, x, f, table, state, mask, mask);
+    assertTrue(message.contains("known must be of x's shape, u8"), message);
+    DenoiseStep plain = new DenoiseStep(DenoiseStep.Thresholding.NONE, 1, false);
+    refusal(plain, x, x, spec(F32, 2, 4, 3, 6), table, state);
+    refusal(
+        new DenoiseStep(DenoiseStep.Thresholding.NONE, Double.NaN, true), x, x, f, table, state);
+
+    TensorSpec p = spec(DType.BF16, 2, 4, 3, 3);
+    TensorSpec times = spec(F32, 2);
+    TensorSpec rows = spec(F32, 9, 8);
+    VariationalBound bound = new VariationalBound(1);
+    assertEquals(List.of(spec(F32, 1), times), bound.check(List.of(p, p, known, times, rows)));
+    assertEquals(List.of(spec(F32, 1), times), bound.check(List.of(p, p, known, times, rows, p)));
+    message = refusal(bound, p, p, known, times, spec(F32, 9, 7));
+    assertTrue(message.contains("the table must be [T,8] f32"), message);
+    message = refusal(bound, p, p, known, times, rows, spec(F32, 2, 4, 3, 3));
+    assertTrue(message.contains("v must be like the prediction"), message);
+    message = refusal(bound, p, p, mask, times, rows);
+    assertTrue(message.contains("images must be of the prediction's shape, u8"), message);
+    refusal(bound, p, spec(DType.BF16, 2, 4, 3, 1), known, times, rows);
+    refusal(bound, p, p, known, spec(F32, 3), rows);
+    refusal(new VariationalBound(Double.POSITIVE_INFINITY), p, p, known, times, rows);
+    VariationalBoundBackward back = new VariationalBoundBackward(1);
+    assertEquals(List.of(p), back.check(List.of(p, p, known, times, rows, p, spec(F32, 1))));
+    refusal(back, p, p, known, times, rows, p);
+    refusal(back, p, p, known, times, rows, p, times);
+  }
+
   /** Labels and pixels are known when an op runs only; the message is as plain. */
   @Test
   void valuesOutOfRangeAreNamedWhenTheOpRuns() {
