@@ -6,6 +6,8 @@ import dev.gatun.engine.data.Dataset;
 import dev.gatun.engine.data.Split;
 import dev.gatun.models.LikelihoodModel;
 import dev.gatun.models.Model;
+import dev.gatun.models.diffusion.BoundEvaluator;
+import dev.gatun.models.diffusion.Ddpm;
 import dev.gatun.models.train.Evaluator;
 import dev.gatun.models.train.RunConfig;
 import dev.gatun.models.train.RunFolder;
@@ -36,6 +38,7 @@ import picocli.CommandLine.Parameters;
       "the training images once and kept; each beside the same figure of real images."
     })
 final class EvalCommand implements Callable<Integer> {
+  private static final int TIMES = 20;
   private static final List<String> METRICS = List.of("bpd", "fd", "kid", "pr");
 
   private final Console console;
@@ -58,6 +61,12 @@ final class EvalCommand implements Callable<Integer> {
       split = ",",
       description = "of bpd, fd, kid and pr (default: bpd where the model has it, else fd)")
   private List<String> metrics = new ArrayList<>();
+
+  @Option(
+      names = "--times",
+      paramLabel = "K",
+      description = "of the bound of ddpm, so many terms of each image are computed (default: 20)")
+  private Integer times;
 
   @Mixin private GeneratedFigures generated = new GeneratedFigures();
   @Mixin private DeviceOption device = new DeviceOption();
@@ -125,10 +134,20 @@ final class EvalCommand implements Callable<Integer> {
             "--metrics " + metric + ": expected some of " + String.join(",", METRICS));
       }
     }
-    boolean scored = model instanceof LikelihoodModel;
+    boolean scored = model instanceof LikelihoodModel || model instanceof Ddpm;
     if (metrics.contains("bpd") && !scored) {
       throw new UsageException(
-          "--metrics bpd: " + model.name() + " has no likelihood that can be computed; use fd");
+          "--metrics bpd: "
+              + model.name()
+              + " has no likelihood that can be computed, nor a bound; use fd");
+    }
+    if (times != null && (times <= 0 || !(model instanceof Ddpm))) {
+      throw new UsageException(
+          "--times "
+              + times
+              + (times <= 0
+                  ? ": must be positive"
+                  : ": is for ddpm, whose bound is a sum over times; leave it out"));
     }
     return new LinkedHashSet<>(
         !metrics.isEmpty() ? metrics : List.of(scored ? "bpd" : "fd"));
@@ -141,6 +160,10 @@ final class EvalCommand implements Callable<Integer> {
       DType type,
       Dataset images,
       Map<String, Object> all) {
+    if (folder.model() instanceof Ddpm ddpm) {
+      bound(opened, ddpm, checkpoint, images, all);
+      return;
+    }
     Evaluator.Score score = score(opened, folder, checkpoint, type, images);
     putScore(all, score);
     console.say(
@@ -151,6 +174,39 @@ final class EvalCommand implements Callable<Integer> {
             score.images(),
             split,
             score.imagesPerSecond()));
+  }
+
+  private void bound(
+      Device opened,
+      Ddpm model,
+      RunFolder.Checkpoint checkpoint,
+      Dataset images,
+      Map<String, Object> all) {
+    int count = limit == null ? images.count() : Math.min(limit, images.count());
+    int terms = times == null ? Math.min(TIMES, model.schedule().steps() - 1) : times;
+    BoundEvaluator.Score score;
+    try (BoundEvaluator evaluator = new BoundEvaluator(opened, model, checkpoint.weights(), 0);
+        Progress progress = new Progress(console, "eval", count)) {
+      score =
+          UsageException.ifRefused(() ->
+              evaluator.score(
+                  images, count, terms, done -> progress.update(done, done + " images")));
+    }
+    requireFinite(score.bitsPerDim());
+    all.put("bitsPerDim", score.bitsPerDim());
+    all.put("bitsPerDimIs", "variational bound");
+    all.put("bitsPerDimError", score.standardError());
+    all.put("times", terms);
+    all.put("images", score.images());
+    all.put("seconds", score.seconds());
+    console.say(
+        String.format(
+            Locale.ROOT,
+            "at most %.4f bits/dim (variational bound, +- %.4f) on %d images of the %s split",
+            score.bitsPerDim(),
+            score.standardError(),
+            score.images(),
+            split));
   }
 
   /** The fields that every score is reported with. */
@@ -176,13 +232,17 @@ final class EvalCommand implements Callable<Integer> {
   }
 
   static Evaluator.Score requireFinite(Evaluator.Score score) {
-    if (!Double.isFinite(score.bitsPerDim())) {
+    requireFinite(score.bitsPerDim());
+    return score;
+  }
+
+  private static void requireFinite(double bitsPerDim) {
+    if (!Double.isFinite(bitsPerDim)) {
       throw new IllegalStateException(
           "the score is "
-              + score.bitsPerDim()
+              + bitsPerDim
               + ": the model's weights are not usable;"
               + " train again with a smaller --lr");
     }
-    return score;
   }
 }

@@ -133,8 +133,8 @@ final class UNetStep implements AutoCloseable {
                   graph,
                   graph.bind(table),
                   new Model.Input(graph.bind(rows), null, type, training),
-                  (x, times) -> network(graph, bound, x, times, type))
-              .getFirst();
+                  null,
+                  (x, times) -> network(graph, bound, x, times, type));
       store(graph, loss, bound, (float) share, slopes);
       program = owned.add(graph.compile(lane, loss));
     }

@@ -109,6 +109,7 @@ final class DenoisingFamily<C extends Record> implements Family {
             1000,
             NoiseSchedule.Kind.LINEAR,
             Prediction.NOISE,
+            false,
             0,
             LABEL_DROPOUT,
             Condition.NONE)
@@ -117,6 +118,7 @@ final class DenoisingFamily<C extends Record> implements Family {
             1000,
             NoiseSchedule.Kind.COSINE,
             Prediction.VELOCITY,
+            false,
             5,
             LABEL_DROPOUT,
             Condition.NONE);

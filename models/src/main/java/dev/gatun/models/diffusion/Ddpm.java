@@ -14,6 +14,7 @@ import java.util.List;
 public final class Ddpm extends DenoisingModel {
   private static final String NAME = "ddpm";
   private static final String TIMES = "times";
+  private static final String BOUND = "bound";
 
   /**
    * Hyper-parameters.
@@ -21,6 +22,8 @@ public final class Ddpm extends DenoisingModel {
    * @param timesteps T
    * @param schedule how noise is added
    * @param prediction what the network says
+   * @param learnedVariance whether the network says how large the steps' variance is, too, and the
+   *     bound is a part of the loss
    * @param minSnr the most that an image's signal-to-noise ratio counts in the loss; 0 for the plain
    *     error of what is predicted
    * @param labelDropout share of training images whose class is withheld, so that samplers can be
@@ -32,6 +35,7 @@ public final class Ddpm extends DenoisingModel {
       int timesteps,
       NoiseSchedule.Kind schedule,
       Prediction prediction,
+      boolean learnedVariance,
       double minSnr,
       double labelDropout,
       Condition condition) {
@@ -42,12 +46,15 @@ public final class Ddpm extends DenoisingModel {
     }
   }
 
+  /** Of the bound in bits, T terms large, beside the error. */
+  private static final double BOUND_SHARE = 1e-3;
+
   private final Config config;
   private final NoiseSchedule schedule;
   private final DenoisingLoss loss;
 
   public Ddpm(Config config) {
-    super(NAME, config.unet, config.labelDropout, config.condition, 1);
+    super(NAME, config.unet, config.labelDropout, config.condition, config.learnedVariance ? 2 : 1);
     this.config = config;
     schedule = NoiseSchedule.of(config.schedule, config.timesteps);
     loss =
@@ -78,17 +85,34 @@ public final class Ddpm extends DenoisingModel {
 
   @Override
   public List<Constant> constants() {
-    return List.of(new Constant(TIMES, loss.tableShape(), loss.table()));
+    Constant times = new Constant(TIMES, loss.tableShape(), loss.table());
+    Constant bound = new Constant(BOUND, BoundTable.shape(schedule), boundTable());
+    return config.learnedVariance ? List.of(times, bound) : List.of(times);
   }
 
-  /** Ho et al. 2020, algorithm 1. */
+  @Override
+  public boolean learnedVariance() {
+    return config.learnedVariance;
+  }
+
+  /** What {@link dev.gatun.engine.op.VariationalBound} is told of each time. */
+  float[] boundTable() {
+    return BoundTable.of(schedule, config.prediction, config.learnedVariance);
+  }
+
+  /** Ho et al. 2020, algorithm 1; Nichol and Dhariwal 2021, equation 16. */
   @Override
   public Value loss(Graph graph, Weights weights, Input input) {
+    DenoisingLoss.Bound bound =
+        config.learnedVariance
+            ? new DenoisingLoss.Bound(
+                weights.get(BOUND), config.timesteps * BOUND_SHARE / Math.log(2))
+            : null;
     return DenoisingLoss.apply(
-            graph,
-            weights.get(TIMES),
-            input,
-            (x, times) -> network(graph, weights, x, times, input))
-        .getFirst();
+        graph,
+        weights.get(TIMES),
+        input,
+        bound,
+        (x, times) -> network(graph, weights, x, times, input));
   }
 }

@@ -3,9 +3,12 @@ package dev.gatun.models.diffusion;
 import dev.gatun.engine.Graph;
 import dev.gatun.engine.Shape;
 import dev.gatun.engine.Value;
+import dev.gatun.engine.op.Add;
 import dev.gatun.engine.op.Diffuse;
 import dev.gatun.engine.op.DiffusionTimes;
+import dev.gatun.engine.op.Split;
 import dev.gatun.engine.op.SquaredError;
+import dev.gatun.engine.op.VariationalBound;
 import dev.gatun.models.Model;
 import java.util.List;
 
@@ -135,14 +138,25 @@ public final class DenoisingLoss {
   }
 
   /**
+   * What is added for a network that has a variance to learn: the term of the variational bound, in
+   * which the mean is a constant.
+   *
+   * @param table of {@link VariationalBound}, bound
+   * @param scale of the term
+   * @see "Nichol and Dhariwal 2021, Improved Denoising Diffusion Probabilistic Models, section 3.1"
+   */
+  public record Bound(Value table, double scale) {}
+
+  /**
    * The loss of a batch.
    *
    * @param times {@link #table}, bound
    * @param input in training
-   * @return mean [1] f32, and that of each image, [N] f32, without weights
+   * @param bound null where the network says no variance
+   * @return [1] f32
    */
-  public static List<Value> apply(
-      Graph graph, Value times, Model.Input input, Network network) {
+  public static Value apply(
+      Graph graph, Value times, Model.Input input, Bound bound, Network network) {
     Value images = input.images();
     Model.Training training = input.training();
     DiffusionTimes draw =
@@ -151,6 +165,27 @@ public final class DenoisingLoss {
     Diffuse diffuse = new Diffuse(training.seed(), training.first(), input.type());
     List<Value> noisy = graph.apply(diffuse, List.of(images, drawn.get(0), training.step()));
     Value said = network.apply(noisy.get(0), drawn.get(1));
-    return graph.apply(new SquaredError(), List.of(said, noisy.get(1), drawn.get(2)));
+    if (bound == null) {
+      return error(graph, said, noisy.get(1), drawn.get(2));
+    }
+    List<Value> parts =
+        graph.apply(new Split(images.shape().dim(3)), List.of(said)); // prediction, v
+    Value term =
+        graph
+            .apply(
+                new VariationalBound(bound.scale),
+                List.of(
+                    parts.get(0),
+                    noisy.get(0),
+                    images,
+                    drawn.get(1),
+                    bound.table,
+                    parts.get(1)))
+            .getFirst();
+    return graph.apply(new Add(), error(graph, parts.get(0), noisy.get(1), drawn.get(2)), term);
+  }
+
+  private static Value error(Graph graph, Value said, Value target, Value weights) {
+    return graph.apply(new SquaredError(), List.of(said, target, weights)).getFirst();
   }
 }

@@ -73,10 +73,10 @@ public final class Edm extends DenoisingModel {
   @Override
   public Value loss(Graph graph, Weights weights, Input input) {
     return DenoisingLoss.apply(
-            graph,
-            weights.get(SIGMAS),
-            input,
-            (x, times) -> network(graph, weights, x, times, input))
-        .getFirst();
+        graph,
+        weights.get(SIGMAS),
+        input,
+        null,
+        (x, times) -> network(graph, weights, x, times, input));
   }
 }

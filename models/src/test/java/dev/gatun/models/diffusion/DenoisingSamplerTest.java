@@ -43,7 +43,7 @@ class DenoisingSamplerTest {
         new UNet.Config(4, 4, 1, classes, 8, "1,2", 1, "2", 8, 4, 0, true, false);
     return new Ddpm(
         new Ddpm.Config(
-            net, 50, NoiseSchedule.Kind.COSINE, prediction, 0, 0.2, condition));
+            net, 50, NoiseSchedule.Kind.COSINE, prediction, false, 0, 0.2, condition));
   }
 
   private static Ddpm model(Prediction prediction) {

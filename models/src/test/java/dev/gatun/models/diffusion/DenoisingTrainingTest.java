@@ -62,9 +62,20 @@ class DenoisingTrainingTest {
   }
 
   private static Ddpm ddpm(Prediction prediction, double dropout) {
+    return ddpm(prediction, dropout, false);
+  }
+
+  private static Ddpm ddpm(Prediction prediction, double dropout, boolean learned) {
     return new Ddpm(
         new Ddpm.Config(
-            net(dropout), 100, NoiseSchedule.Kind.COSINE, prediction, 5, 0.2, Condition.GREY));
+            net(dropout),
+            100,
+            NoiseSchedule.Kind.COSINE,
+            prediction,
+            learned,
+            5,
+            0.2,
+            Condition.GREY));
   }
 
   private static Edm edm() {
@@ -86,6 +97,7 @@ class DenoisingTrainingTest {
     for (Prediction prediction : Prediction.values()) {
       models.add(ddpm(prediction, 0.1));
     }
+    models.add(ddpm(Prediction.NOISE, 0, true));
     models.add(edm());
     for (DenoisingModel model : models) {
       try (Trainer trainer = new Trainer(device, model, config(8), data())) {

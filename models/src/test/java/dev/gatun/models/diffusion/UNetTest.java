@@ -200,8 +200,8 @@ class UNetTest {
                   graph,
                   graph.bind(table),
                   new Model.Input(graph.bind(images), given, type, training),
-                  (x, times) -> net.apply(graph, bound::get, x, times, input))
-              .getFirst();
+                  null,
+                  (x, times) -> net.apply(graph, bound::get, x, times, input));
       List<Value> gradients = graph.gradients(loss, List.copyOf(bound.values()));
       int i = 0;
       for (String name : bound.keySet()) {
