@@ -61,22 +61,26 @@ public final class FrechetDistance {
       for (int j = 0; j < d; j++) {
         mean[j] /= n;
       }
-      double[] covariance = new double[d * d];
+      double[][] rows = new double[d][d];
       double[] centred = new double[d];
       for (int i = 0; i < n; i++) {
         for (int j = 0; j < d; j++) {
           centred[j] = x[i * d + j] - mean[j];
         }
         for (int j = 0; j < d; j++) {
-          addScaled(covariance, j * d, centred[j] / (n - 1), centred);
+          addScaled(rows[j], centred[j] / (n - 1), centred);
         }
+      }
+      double[] covariance = new double[d * d];
+      for (int j = 0; j < d; j++) {
+        System.arraycopy(rows[j], 0, covariance, j * d, d);
       }
       return new Gaussian(mean, covariance);
     }
 
-    private static void addScaled(double[] y, int at, double scale, double[] x) {
-      for (int j = 0; j < x.length; j++) {
-        y[at + j] += scale * x[j];
+    private static void addScaled(double[] y, double scale, double[] x) {
+      for (int j = 0; j < y.length; j++) {
+        y[j] += scale * x[j];
       }
     }
   }

@@ -82,10 +82,10 @@ public record KernelDistance(double mean, double standardError, int blocks) {
   private static double sum(Features a, Features b, boolean withoutSelf) {
     int d = a.size();
     int m = b.count();
-    double[] columns = new double[d * m]; // (D, M)
+    double[][] columns = new double[d][m];
     for (int j = 0; j < m; j++) {
       for (int k = 0; k < d; k++) {
-        columns[k * m + j] = b.values()[j * d + k];
+        columns[k][j] = b.values()[j * d + k];
       }
     }
     double[] products = new double[m];
@@ -93,7 +93,7 @@ public record KernelDistance(double mean, double standardError, int blocks) {
     for (int i = 0; i < a.count(); i++) {
       Arrays.fill(products, 0);
       for (int k = 0; k < d; k++) {
-        addScaled(products, a.values()[i * d + k], columns, k * m);
+        addScaled(products, a.values()[i * d + k], columns[k]);
       }
       for (int j = 0; j < m; j++) {
         double base = products[j] / d + 1;
@@ -103,9 +103,9 @@ public record KernelDistance(double mean, double standardError, int blocks) {
     return sum;
   }
 
-  private static void addScaled(double[] y, double scale, double[] x, int at) {
+  private static void addScaled(double[] y, double scale, double[] x) {
     for (int j = 0; j < y.length; j++) {
-      y[j] += scale * x[at + j];
+      y[j] += scale * x[j];
     }
   }
 }

@@ -33,6 +33,10 @@ class FeatureNetTest extends WithDevice {
    * Noise with a bright square: in the upper left, upper right or lower left, which are classes.
    */
   private static Dataset squares(int count, long seed) {
+    return squares(count, seed, 0);
+  }
+
+  private static Dataset squares(int count, long seed, int shift) {
     Random random = new Random(seed);
     byte[] pixels = new byte[count * PIXELS];
     int[] labels = new int[count];
@@ -43,6 +47,7 @@ class FeatureNetTest extends WithDevice {
             p / 8 / 4 == (labels[i] == 2 ? 1 : 0) && p % 8 / 4 == (labels[i] == 1 ? 1 : 0);
         pixels[i * PIXELS + p] = (byte) (random.nextInt(100) + (inside ? 100 : 40));
       }
+      labels[i] = (labels[i] + shift) % 3;
     }
     return Dataset.of("squares", 8, 8, 1, pixels, labels, 3, List.of());
   }
@@ -109,8 +114,11 @@ class FeatureNetTest extends WithDevice {
     try (Classifier classifier = open(squares(40, 1), settings(2, 1))) {
       assertNotEquals(hash, classifier.hash());
     }
-    assertEquals(3, files().size(), files().toString());
-    assertEquals(6, log.size(), log.toString());
+    try (Classifier classifier = open(squares(40, 1, 1), settings(2, 0))) { // other labels
+      assertNotEquals(hash, classifier.hash());
+    }
+    assertEquals(4, files().size(), files().toString());
+    assertEquals(8, log.size(), log.toString());
   }
 
   /** One byte of a weight that is not what was written; and a file that ends too soon. */

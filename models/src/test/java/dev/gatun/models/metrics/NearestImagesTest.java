@@ -98,6 +98,7 @@ class NearestImagesTest {
     assertEquals(
         List.of(1, 3, 2), IntStream.range(0, 3).map(r -> nearest.index(0, r)).boxed().toList());
     assertEquals(1.5, nearest.distance(0, 2));
+    assertEquals(1, NearestImages.byFeatures(Sets.of(1, 1.5), training, 1).index(0, 0));
   }
 
   @Test
