@@ -153,6 +153,14 @@ class ReferenceTest {
         new double[] {(1 + 2 + 5 + 6) / 4.0, (3 + 4 + 7 + 8) / 4.0},
         run(Resample.averagePool(), List.of(f32(1, 2, 4, 1)), large),
         EXACT);
+    assertArrayEquals(
+        new double[] {(1 + 2 + 3 + 4) / 4.0, (5 + 6 + 7 + 8) / 4.0},
+        run(Resample.averagePool(), List.of(f32(2, 2, 2, 1)), large),
+        EXACT);
+    assertArrayEquals(
+        new double[] {(1 + 2 + 3 + 4) / 4.0, (5 + 6 + 7 + 8) / 4.0},
+        run(Resample.averagePool(), List.of(f32(1, 4, 2, 1)), large),
+        EXACT);
     // two channels of two pixels
     assertArrayEquals(
         new double[] {1, 2, 1, 2, 3, 4, 3, 4, 1, 2, 1, 2, 3, 4, 3, 4},
