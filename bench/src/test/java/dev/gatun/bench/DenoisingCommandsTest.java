@@ -239,4 +239,55 @@ class DenoisingCommandsTest {
     Cli.run("curve", run, "--out", png).succeeds();
     Files.delete(png);
   }
+
+  @Test
+  void theBoundIsAScore() {
+    JsonNode json =
+        Cli.run(
+                "eval", run, "--data", data, "--device", "cpu", "--times", 3, "--limit", 7, "--json")
+            .succeeds()
+            .json();
+    assertTrue(json.get("bitsPerDim").asDouble() > 0);
+    assertTrue(json.get("bitsPerDimError").asDouble() > 0);
+    assertEquals("variational bound", json.get("bitsPerDimIs").asText());
+    assertEquals(7, json.get("images").asInt());
+    assertEquals(3, json.get("times").asInt());
+    Cli.run("eval", run, "--data", data, "--times", 0).fails(2, "--times 0");
+    Cli.run("eval", run, "--data", data, "--times", 1000).fails(2, "1000 times", "999");
+    Cli.run("eval", run, "--data", data, "--metrics", "bpd,fid").fails(2, "fid", "bpd,fd,kid,pr");
+  }
+
+  @Test
+  void drawnImagesAreHeldAgainstRealOnes() throws IOException {
+    Path many = TestData.idx(folder.resolve("many"), 1400, 8, 8);
+    Path trained = folder.resolve("trained");
+    train("edm", many, trained).succeeds();
+    Path sheet = folder.resolve("nearest.png");
+    System.setProperty("gatun.cache", folder.resolve("cache").toString());
+    try {
+      JsonNode json =
+          Cli.run(
+                  "eval", trained, "--data", many, "--device", "cpu", "--metrics", "fd,kid,pr",
+                  "--steps", 2, "--nearest", sheet, "--json")
+              .succeeds()
+              .json();
+      assertEquals(70, json.get("drawn").asInt(), "half of 140 test images");
+      assertEquals(70, json.get("imagesOfEachKind").asInt());
+      assertEquals(12, json.get("classifier").asText().length());
+      double floor = json.get("classifierFdFloor").asDouble();
+      assertTrue(json.get("classifierFd").asDouble() > floor, "hardly trained");
+      for (String field :
+          List.of("kernelDistance", "kernelDistanceFloor", "precision", "recall", "recallOfReal")) {
+        assertTrue(json.hasNonNull(field), field);
+      }
+      assertFalse(json.has("bitsPerDim"), "edm has none");
+      assertEquals(8 * 82 + 2, Images.read(sheet).width(), "an image and its seven nearest");
+      assertEquals(10 * 82 + 2, Images.read(sheet).height());
+    } finally {
+      System.clearProperty("gatun.cache");
+    }
+    Cli.run("eval", trained, "--data", many, "--metrics", "bpd").fails(2, "edm", "bound");
+    Cli.run("eval", trained, "--data", many, "--count", 0).fails(2, "--count 0");
+    Cli.run("eval", trained, "--data", many, "--nearest", "x.gif").fails(2, "--nearest");
+  }
 }

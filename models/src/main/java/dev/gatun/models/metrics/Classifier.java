@@ -78,7 +78,7 @@ public final class Classifier implements AutoCloseable {
       FeatureNet.Config net =
           new FeatureNet.Config(
               data.height(), data.width(), data.channels(), data.classes(), 32, 1, 64, 8);
-      return new Settings(net, 128, 1_200, 2e-3, 0.99, 0);
+      return new Settings(net, Math.min(128, data.count()), 1_200, 2e-3, 0.99, 0);
     }
 
     private TrainConfig training(DType dtype) {
