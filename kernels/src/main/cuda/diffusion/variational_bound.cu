@@ -189,8 +189,9 @@ __device__ __forceinline__ void variational_bound_backward(const T* prediction, 
   d[at] = Convert<T>::from((float)slope);
 }
 
+/* Of one block: for more of them ptxas would keep to 64 registers, and spill. */
 #define EACH(T, suffix)                                                                                  \
-  extern "C" __global__ void __launch_bounds__(THREADS) variational_bound_##suffix(                      \
+  extern "C" __global__ void __launch_bounds__(THREADS, 1) variational_bound_##suffix(                   \
       const T* RESTRICT prediction, const T* RESTRICT x, const u8* RESTRICT images,                      \
       const float* RESTRICT times, const float* RESTRICT table, const T* RESTRICT v,                     \
       float* RESTRICT terms, Refusal* RESTRICT refusal, int E, int rows) {                               \
