@@ -94,6 +94,9 @@ final class CpuGroupNorm {
     final float[] first = new float[Blocks.SIZE];
     final float[] second = new float[Blocks.SIZE];
     final float[] third = new float[Blocks.SIZE];
+
+    /** Of each element of the part that the thread is at, v's gradient. */
+    float[] slopes = {};
   }
 
   /** Channels {@code from} to {@code to} of an image: whole groups. */
@@ -128,34 +131,35 @@ final class CpuGroupNorm {
     }
   }
 
-  /** Some rows of w channels, side by side; the first element is at {@code at}. */
+  /** Some rows of w channels from row p on, side by side; the first element is at {@code at}. */
   private interface Rows {
-    void run(Blocks block, long at, int rows);
+    void run(Blocks block, long at, int p, int rows);
   }
 
   private void forRows(int n, int c, int w, Rows body) {
     int most = Blocks.SIZE / w;
     for (int p = 0; p < pixels; p += most) {
       long at = ((long) n * pixels + p) * channels + c;
-      body.run(Blocks.own(), at, Math.min(most, pixels - p));
+      body.run(Blocks.own(), at, p, Math.min(most, pixels - p));
     }
   }
 
   /** Lays out the first row again and again. */
-  private static void repeat(float[] tile, int w) {
-    for (int at = w; at + w <= Blocks.SIZE; at += w) {
-      System.arraycopy(tile, 0, tile, at, w);
+  private void repeat(float[] tile, int w) {
+    int rows = Math.min(pixels, Blocks.SIZE / w);
+    for (int r = 1; r < rows; r++) {
+      System.arraycopy(tile, 0, tile, r * w, w);
     }
   }
 
   /** Adds up the rows of a tile; channel c's sum goes to {@code sums[at + c]}. */
-  private static void addUp(float[] tile, int w, double[] sums, int at) {
-    for (int c = 0; c < w; c++) {
-      double sum = 0;
-      for (int i = c; i + w - c <= Blocks.SIZE; i += w) {
-        sum += tile[i];
+  private void addUp(float[] tile, int w, double[] sums, int at) {
+    int end = Math.min(pixels, Blocks.SIZE / w) * w;
+    Arrays.fill(sums, at, at + w, 0);
+    for (int row = 0; row < end; row += w) {
+      for (int c = 0; c < w; c++) {
+        sums[at + c] += tile[row + c];
       }
-      sums[at + c] = sum;
     }
   }
 
@@ -187,7 +191,7 @@ final class CpuGroupNorm {
               n,
               c,
               w,
-              (block, at, rows) -> {
+              (block, at, p, rows) -> {
                 load(x, at, block.a, rows, w);
                 differences(block.a, tile.mean, tile.first, tile.second, rows * w);
               });
@@ -224,22 +228,31 @@ final class CpuGroupNorm {
     return modulation == null ? 1 : 1.0 + ScalarLoops.get(type, modulation, 2L * n * channels + c);
   }
 
-  private double shift(int n, int c) {
-    return modulation == null ? 0 : ScalarLoops.get(type, modulation, (2L * n + 1) * channels + c);
-  }
-
   private float rstd(int n, int c) {
     return ScalarLoops.get(DType.F32, rstds, (long) n * op.groups() + c / width);
   }
 
   /** v = (x - mean) * factor + offset. */
   private void coefficients(Tile tile, int n, int c, int w) {
+    Loops loops = device.loops();
+    loops.load(DType.F32, gamma, c, tile.factor, 0, w);
+    loops.load(DType.F32, beta, c, tile.offset, 0, w);
+    if (modulation != null) {
+      loops.load(type, modulation, 2L * n * channels + c, tile.first, 0, w);
+      loops.load(type, modulation, (2L * n + 1) * channels + c, tile.second, 0, w);
+    }
     for (int i = 0; i < w; i++) {
-      double scale = scale(n, c + i);
-      tile.mean[i] = ScalarLoops.get(DType.F32, means, (long) n * op.groups() + (c + i) / width);
-      tile.rstd[i] = rstd(n, c + i);
-      tile.factor[i] = (float) (tile.rstd[i] * scale * ScalarLoops.get(DType.F32, gamma, c + i));
-      tile.offset[i] = (float) (scale * ScalarLoops.get(DType.F32, beta, c + i) + shift(n, c + i));
+      if (i == 0 || (c + i) % width == 0) {
+        tile.mean[i] = ScalarLoops.get(DType.F32, means, (long) n * op.groups() + (c + i) / width);
+        tile.rstd[i] = rstd(n, c + i);
+      } else {
+        tile.mean[i] = tile.mean[i - 1];
+        tile.rstd[i] = tile.rstd[i - 1];
+      }
+      double scale = modulation == null ? 1 : 1.0 + tile.first[i];
+      double shift = modulation == null ? 0 : tile.second[i];
+      tile.factor[i] = (float) (tile.rstd[i] * scale * tile.factor[i]);
+      tile.offset[i] = (float) (scale * tile.offset[i] + shift);
     }
     for (float[] each : new float[][] {tile.mean, tile.rstd, tile.factor, tile.offset}) {
       repeat(each, w);
@@ -256,12 +269,14 @@ final class CpuGroupNorm {
               n,
               c,
               w,
-              (block, at, rows) -> {
+              (block, at, p, rows) -> {
                 load(x, at, block.a, rows, w);
-                values(block.a, block.b, tile.mean, tile.factor, tile.offset, rows * w);
                 if (op.silu()) {
-                  device.loops().sigmoid(block.b, rows * w);
-                  Arithmetic.multiply(block.a, block.b, rows * w);
+                  device
+                      .loops()
+                      .normalizedSilu(block.a, tile.mean, tile.factor, tile.offset, rows * w);
+                } else {
+                  values(block.a, tile.mean, tile.factor, tile.offset, rows * w);
                 }
                 store(block.a, y, at, rows, w);
               });
@@ -298,16 +313,27 @@ final class CpuGroupNorm {
       CpuGroupNorm.this.load(dy, at, block.b, rows, w);
       int n = rows * w;
       if (op.silu()) {
-        System.arraycopy(block.a, 0, block.c, 0, n);
-        values(block.c, block.d, tile.mean, tile.factor, tile.offset, n);
-        device.loops().sigmoid(block.d, n);
-        throughSilu(block.b, block.c, block.d, n);
+        device
+            .loops()
+            .throughSilu(block.a, block.b, tile.mean, tile.factor, tile.offset, n);
+      } else {
+        subtract(block.a, tile.mean, n);
       }
-      subtract(block.a, tile.mean, n);
+    }
+
+    /** What is known of a part between the two passes over it. */
+    private float[] slopes(int from, int to) {
+      int size = Math.multiplyExact(pixels, to - from);
+      Tile tile = Tile.OWN.get();
+      if (tile.slopes.length < size) {
+        tile.slopes = new float[size];
+      }
+      return tile.slopes;
     }
 
     void sums(int n, int from, int to) {
       int own = n * channels;
+      float[] slopes = slopes(from, to);
       forColumns(
           from,
           to,
@@ -319,9 +345,10 @@ final class CpuGroupNorm {
                 n,
                 c,
                 w,
-                (block, at, rows) -> {
+                (block, at, p, rows) -> {
                   load(tile, block, at, rows, w);
                   products(block.a, block.b, tile.first, tile.second, rows * w);
+                  System.arraycopy(block.b, 0, slopes, (c - from) * pixels + p * w, rows * w);
                 });
             addUp(tile.first, w, dots, own + c);
             addUp(tile.second, w, sums, own + c);
@@ -356,6 +383,7 @@ final class CpuGroupNorm {
 
     /** dx = dv * slope - base - (x - mean) * along, these times rstd. */
     void apply(int n, int from, int to) {
+      float[] slopes = slopes(from, to);
       forColumns(
           from,
           to,
@@ -375,9 +403,12 @@ final class CpuGroupNorm {
                 n,
                 c,
                 w,
-                (block, at, rows) -> {
-                  load(tile, block, at, rows, w);
-                  combine(block.b, block.a, tile.first, tile.second, tile.third, rows * w);
+                (block, at, p, rows) -> {
+                  int count = rows * w;
+                  CpuGroupNorm.this.load(x, at, block.a, rows, w);
+                  System.arraycopy(slopes, (c - from) * pixels + p * w, block.b, 0, count);
+                  combine(
+                      block.b, block.a, tile.mean, tile.first, tile.second, tile.third, count);
                   store(block.b, dx, at, rows, w);
                 });
           });
@@ -408,20 +439,9 @@ final class CpuGroupNorm {
     }
   }
 
-  /** a, and b too, become (a - mean) * factor + offset. */
-  private static void values(
-      float[] a, float[] b, float[] mean, float[] factor, float[] offset, int n) {
+  private static void values(float[] a, float[] mean, float[] factor, float[] offset, int n) {
     for (int i = 0; i < n; i++) {
-      float v = (a[i] - mean[i]) * factor[i] + offset[i];
-      a[i] = v;
-      b[i] = v;
-    }
-  }
-
-  /** dy = dy g (1 + v (1 - g)), g = sigmoid(v). */
-  private static void throughSilu(float[] dy, float[] v, float[] g, int n) {
-    for (int i = 0; i < n; i++) {
-      dy[i] *= g[i] * (1 + v[i] * (1 - g[i]));
+      a[i] = (a[i] - mean[i]) * factor[i] + offset[i];
     }
   }
 
@@ -439,9 +459,9 @@ final class CpuGroupNorm {
   }
 
   private static void combine(
-      float[] dv, float[] a, float[] slope, float[] base, float[] along, int n) {
+      float[] dv, float[] a, float[] mean, float[] slope, float[] base, float[] along, int n) {
     for (int i = 0; i < n; i++) {
-      dv[i] = dv[i] * slope[i] - base[i] - a[i] * along[i];
+      dv[i] = dv[i] * slope[i] - base[i] - (a[i] - mean[i]) * along[i];
     }
   }
 }

@@ -121,6 +121,15 @@ interface Loops {
    */
   void elus(float[] a, float[] b, int n);
 
+  /** x = v sigmoid(v) with v = (x - mean) factor + offset, in place. */
+  void normalizedSilu(float[] x, float[] mean, float[] factor, float[] offset, int n);
+
+  /**
+   * dy = dy g (1 + v (1 - g)) with g = sigmoid(v), v = (x - mean) factor + offset; then x = x -
+   * mean. In place.
+   */
+  void throughSilu(float[] x, float[] dy, float[] mean, float[] factor, float[] offset, int n);
+
   /** The sum of squares, in f64. */
   double squaredNorm(float[] x, int at, int n);
 
@@ -152,6 +161,8 @@ interface Loops {
         squaredNorm(x, 0, 256);
         tanhAndSigmoid(x, y, 256);
         sigmoid(x, 256);
+        normalizedSilu(x, y, y, y, 256);
+        throughSilu(x, y, y, y, y, 256);
         elus(x, y, 256);
       }
     }

@@ -220,4 +220,33 @@ final class ScalarLoops implements Loops {
       a[i] = Math.max(a[i], q);
     }
   }
+
+  @Override
+  public void normalizedSilu(float[] x, float[] mean, float[] factor, float[] offset, int n) {
+    float[] g = Blocks.own().e;
+    for (int i = 0; i < n; i++) {
+      float v = (x[i] - mean[i]) * factor[i] + offset[i];
+      x[i] = v;
+      g[i] = v;
+    }
+    sigmoid(g, n);
+    for (int i = 0; i < n; i++) {
+      x[i] *= g[i];
+    }
+  }
+
+  @Override
+  public void throughSilu(
+      float[] x, float[] dy, float[] mean, float[] factor, float[] offset, int n) {
+    float[] g = Blocks.own().e;
+    for (int i = 0; i < n; i++) {
+      x[i] -= mean[i];
+      g[i] = x[i] * factor[i] + offset[i];
+    }
+    sigmoid(g, n);
+    for (int i = 0; i < n; i++) {
+      float v = x[i] * factor[i] + offset[i];
+      dy[i] *= g[i] * (1 + v * (1 - g[i]));
+    }
+  }
 }
