@@ -19,14 +19,6 @@ final class Arithmetic {
     }
   }
 
-  static float dot(float[] a, float[] b, int n) {
-    float sum = 0;
-    for (int i = 0; i < n; i++) {
-      sum += a[i] * b[i];
-    }
-    return sum;
-  }
-
   static void relu(float[] x, int n) {
     for (int i = 0; i < n; i++) {
       x[i] = Math.max(x[i], 0);

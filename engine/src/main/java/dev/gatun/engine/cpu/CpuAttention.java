@@ -28,6 +28,9 @@ final class CpuAttention implements Launch {
 
   private static final int LEAST_ROWS = 16;
 
+  /** Rows of scores are so many apart, or a multiple: whole vectors, whatever the processor. */
+  private static final int VECTOR = 16;
+
   private final CpuDevice device;
   private final Attention op;
   private final Attention.Sizes sizes;
@@ -35,6 +38,7 @@ final class CpuAttention implements Launch {
   private final float scale;
   private final boolean backward;
   private final int rowsPerBlock;
+  private final int scoreStride; // at least m
   private final int tasks;
   private final long[] in; // addresses of q, k, v
   private final long[] gradients; // of theirs
@@ -77,7 +81,8 @@ final class CpuAttention implements Launch {
     this.o = device.segment(o);
     this.lse = device.segment(lse);
     this.slopes = backward ? device.segment(slopes) : null;
-    int most = BLOCK_SCORES / (backward ? 2 : 1) / sizes.m();
+    scoreStride = Math.ceilDiv(sizes.m(), VECTOR) * VECTOR;
+    int most = BLOCK_SCORES / (backward ? 2 : 1) / scoreStride;
     rowsPerBlock = Math.min(sizes.l(), Math.max(LEAST_ROWS, most / LEAST_ROWS * LEAST_ROWS));
     int all = sizes.n() * op.heads();
     // keys' gradients are sums over all queries, in their order
@@ -203,8 +208,8 @@ final class CpuAttention implements Launch {
       Matrix query = new Matrix(type, rows, d, stride(), 1);
       Matrix key = new Matrix(type, m, d, stride(), 1);
       Matrix slope = new Matrix(type, rows, d, outputStride(), 1);
-      Matrix score = new Matrix(DType.F32, rows, m, m, 1);
-      Matrix weight = new Matrix(type, rows, m, m, 1);
+      Matrix score = new Matrix(DType.F32, rows, m, scoreStride, 1);
+      Matrix weight = new Matrix(type, rows, m, scoreStride, 1);
       Matrix rowSums = new Matrix(DType.F32, rows, d, d, 1);
       Matrix keySums = new Matrix(DType.F32, m, d, d, 1);
       scores = new Product(dnnl, query, key.transposed(), score, false);
@@ -225,18 +230,18 @@ final class CpuAttention implements Launch {
     private final Block whole = new Block(dnnl, rowsPerBlock);
     private final Block last =
         sizes.l() % rowsPerBlock == 0 ? whole : new Block(dnnl, sizes.l() % rowsPerBlock);
-    private final MemorySegment scores = memory(DType.F32, rowsPerBlock, sizes.m());
+    private final MemorySegment scores = memory(DType.F32, rowsPerBlock, scoreStride);
     private final MemorySegment weights = overlay(scores);
     private final MemorySegment slopeScores =
-        backward ? memory(DType.F32, rowsPerBlock, sizes.m()) : null;
+        backward ? memory(DType.F32, rowsPerBlock, scoreStride) : null;
     private final MemorySegment scoreSlopes = backward ? overlay(slopeScores) : null;
     private final MemorySegment rowSums = memory(DType.F32, rowsPerBlock, sizes.d());
     private final MemorySegment keySums = backward ? memory(DType.F32, sizes.m(), sizes.d()) : null;
     private final MemorySegment valueSums =
         backward ? memory(DType.F32, sizes.m(), sizes.d()) : null;
-    private final float[] a = new float[sizes.d()];
-    private final float[] b = new float[sizes.d()];
-    private final float[] totals = new float[rowsPerBlock];
+    private final float[] shifts = new float[rowsPerBlock];
+    private final float[] deltas = new float[rowsPerBlock];
+    private final double[] totals = new double[rowsPerBlock];
 
     private MemorySegment memory(DType type, int rows, int columns) {
       long sizeBytes = (long) rows * columns * type.bytes();
@@ -245,7 +250,7 @@ final class CpuAttention implements Launch {
 
     /** As the next product's factor: f32 in place, bf16 elsewhere. */
     private MemorySegment overlay(MemorySegment computed) {
-      return type == DType.F32 ? computed : memory(type, rowsPerBlock, sizes.m());
+      return type == DType.F32 ? computed : memory(type, rowsPerBlock, scoreStride);
     }
 
     private Block block(int first) {
@@ -269,27 +274,38 @@ final class CpuAttention implements Launch {
       return ((long) image * op.heads() + head) * sizes.l() + row;
     }
 
+    /** Scores of the block; what is beyond a row's keys weighs nothing. */
+    private void scores(Block block, int image, int head, int first) {
+      if (scoreStride > sizes.m()) {
+        for (int r = 1; r <= block.rows; r++) {
+          device
+              .loops()
+              .fill(scores, (long) r * scoreStride - VECTOR, VECTOR, Float.NEGATIVE_INFINITY);
+        }
+      }
+      block.scores.run(query(in, image, first, head), key(in, 1, image, head), scores.address());
+    }
+
     void forward(int task) {
       int blocks = Math.ceilDiv(sizes.l(), rowsPerBlock);
       int first = task % blocks * rowsPerBlock;
       int head = task / blocks % op.heads();
       int image = task / blocks / op.heads();
-      int m = sizes.m();
       int d = sizes.d();
       Loops loops = device.loops();
       Block block = block(first);
-      block.scores.run(query(in, image, first, head), key(in, 1, image, head), scores.address());
+      scores(block, image, head, first);
+      loops.largest(scores, block.rows, scoreStride, scale, shifts);
+      loops.exps(scores, block.rows, scoreStride, scale, shifts, type, weights, totals);
       for (int r = 0; r < block.rows; r++) {
-        float largest = loops.max(scores, (long) r * m, m) * scale;
-        double total = loops.exps(scores, (long) r * m, m, scale, largest, type, weights);
-        totals[r] = (float) (1 / total);
-        ScalarLoops.set(
-            DType.F32, lse, statistic(image, head, first + r), (float) (largest + Math.log(total)));
+        float sum = (float) (shifts[r] + Math.log(totals[r]));
+        ScalarLoops.set(DType.F32, lse, statistic(image, head, first + r), sum);
       }
       block.output.run(weights.address(), key(in, 2, image, head), rowSums.address());
       long to = at(image, sizes.l(), first, head, outputStride());
       for (int r = 0; r < block.rows; r++) {
-        loops.scale(rowSums, (long) r * d, totals[r], type, o, to + r * outputStride(), d);
+        loops.scale(
+            rowSums, (long) r * d, (float) (1 / totals[r]), type, o, to + r * outputStride(), d);
       }
     }
 
@@ -304,23 +320,29 @@ final class CpuAttention implements Launch {
     }
 
     private void backward(int image, int head, int first) {
-      int m = sizes.m();
       int d = sizes.d();
       Loops loops = device.loops();
       Block block = block(first);
       long slopeAt = at(image, sizes.l(), first, head, outputStride());
       long query = query(in, image, first, head);
       long slope = slopes.address() + slopeAt * type.bytes();
-      block.scores.run(query, key(in, 1, image, head), scores.address());
+      scores(block, image, head, first);
       block.slopes.run(slope, key(in, 2, image, head), slopeScores.address());
       for (int r = 0; r < block.rows; r++) {
-        loops.load(type, slopes, slopeAt + r * outputStride(), a, 0, d);
-        loops.load(type, o, slopeAt + r * outputStride(), b, 0, d);
-        float delta = Arithmetic.dot(a, b, d);
-        float shift = ScalarLoops.get(DType.F32, lse, statistic(image, head, first + r));
-        loops.expSlopes(
-            scores, slopeScores, (long) r * m, m, scale, shift, delta, type, weights, scoreSlopes);
+        deltas[r] = loops.dot(type, slopes, o, slopeAt + r * outputStride(), d);
+        shifts[r] = ScalarLoops.get(DType.F32, lse, statistic(image, head, first + r));
       }
+      loops.expSlopes(
+          scores,
+          slopeScores,
+          block.rows,
+          scoreStride,
+          scale,
+          shifts,
+          deltas,
+          type,
+          weights,
+          scoreSlopes);
       block.values.run(weights.address(), slope, valueSums.address());
       block.keys.run(scoreSlopes.address(), query, keySums.address());
       block.queries.run(scoreSlopes.address(), key(in, 1, image, head), rowSums.address());

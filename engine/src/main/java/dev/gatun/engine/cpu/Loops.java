@@ -52,41 +52,48 @@ interface Loops {
   /** x = exp(x - shift) * scale, in place. */
   void exp(float[] x, int at, int n, float shift, float scale);
 
-  // Of rows of f32 scores, in memory:
+  // Of a block of rows of f32 scores, in memory, one after another; columns are a multiple of 16:
 
-  /** The largest of {@code n}, from element {@code from} on; NaNs are no largest. */
-  float max(MemorySegment scores, long from, int n);
+  /** Of each row the largest score, times scale; NaNs are no largest. */
+  void largest(MemorySegment scores, int rows, int columns, float scale, float[] largest);
 
   /**
-   * w = exp(score * scale - shift), elements {@code from} to {@code from + n}, rounded to a dtype;
-   * w may be the scores' own memory.
+   * w = exp(score * scale - shift of its row), rounded to a dtype; w may be the scores' own memory.
+   * The scores are lost.
    *
-   * @return the sum of all w, as they were before they were rounded
+   * @param sums of each row of w, before it was rounded
    */
-  double exps(
+  void exps(
       MemorySegment scores,
-      long from,
-      int n,
+      int rows,
+      int columns,
       float scale,
-      float shift,
+      float[] shifts,
       DType type,
-      MemorySegment w);
+      MemorySegment w,
+      double[] sums);
 
   /**
-   * Of one row w = exp(score * scale - shift) and ds = w * (dw - delta) * scale, rounded to a
-   * dtype; w and ds may be the memory of the scores and of dw.
+   * w = exp(score * scale - shift) and ds = w * (dw - delta) * scale, rounded to a dtype; shift and
+   * delta are those of the row, and w and ds may be the memory of the scores and of dw.
    */
   void expSlopes(
       MemorySegment scores,
       MemorySegment dw,
-      long from,
-      int n,
+      int rows,
+      int columns,
       float scale,
-      float shift,
-      float delta,
+      float[] shifts,
+      float[] deltas,
       DType type,
       MemorySegment w,
       MemorySegment ds);
+
+  /** x = value, f32, elements {@code from} to {@code from + n}. */
+  void fill(MemorySegment x, long from, int n, float value);
+
+  /** The sum of a * b, f32 or bf16, elements {@code from} to {@code from + n}; in f32. */
+  float dot(DType type, MemorySegment a, MemorySegment b, long from, int n);
 
   /** y = x * by, {@code n} elements: f32 to a dtype. */
   void scale(MemorySegment x, long from, float by, DType type, MemorySegment y, long to, int n);
@@ -140,6 +147,7 @@ interface Loops {
   default void warmUp() {
     float[] x = new float[256];
     float[] y = new float[256];
+    double[] sums = new double[4];
     try (Arena arena = Arena.ofConfined()) {
       // the same kind of segment that tensors have, or the compiled code would be thrown away
       MemorySegment s = HostMemory.at(arena.allocate(1024, 64).address(), 1024);
@@ -152,10 +160,13 @@ interface Loops {
           add(type, s, s, s, 0, 256);
           relu(type, s, s, 0, 256);
           reluBackward(type, s, s, s, 0, 256);
-          exps(s, 0, 256, 0, max(s, 0, 256), type, s);
-          expSlopes(s, s, 0, 256, 0, 0, 0, type, s, s);
+          largest(s, 4, 64, 0, x);
+          exps(s, 4, 64, 0, y, type, s, sums);
+          expSlopes(s, s, 4, 64, 0, y, y, type, s, s);
           scale(s, 0, 1, type, s, 0, 256);
+          dot(type, s, s, 0, 256);
         }
+        fill(s, 0, 16, 0);
         expSum(x, 0, 256, max(x, 0, 256));
         exp(x, 0, 256, 0, 0);
         squaredNorm(x, 0, 256);

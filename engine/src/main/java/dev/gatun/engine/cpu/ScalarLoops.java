@@ -106,51 +106,73 @@ final class ScalarLoops implements Loops {
   }
 
   @Override
-  public float max(MemorySegment scores, long from, int n) {
-    float max = Float.NEGATIVE_INFINITY;
-    for (int i = 0; i < n; i++) {
-      float v = get(DType.F32, scores, from + i);
-      max = v > max ? v : max;
+  public void largest(MemorySegment scores, int rows, int columns, float scale, float[] largest) {
+    for (int r = 0; r < rows; r++) {
+      float max = Float.NEGATIVE_INFINITY;
+      for (long i = (long) r * columns; i < (r + 1L) * columns; i++) {
+        float v = get(DType.F32, scores, i);
+        max = v > max ? v : max;
+      }
+      largest[r] = max * scale;
     }
-    return max;
   }
 
   @Override
-  public double exps(
+  public void exps(
       MemorySegment scores,
-      long from,
-      int n,
+      int rows,
+      int columns,
       float scale,
-      float shift,
+      float[] shifts,
       DType type,
-      MemorySegment w) {
-    double sum = 0;
-    for (int i = 0; i < n; i++) {
-      float v = (float) Math.exp(get(DType.F32, scores, from + i) * scale - shift);
-      sum += v;
-      set(type, w, from + i, v);
+      MemorySegment w,
+      double[] sums) {
+    for (int r = 0; r < rows; r++) {
+      sums[r] = 0;
+      for (long i = (long) r * columns; i < (r + 1L) * columns; i++) {
+        float v = (float) Math.exp(get(DType.F32, scores, i) * scale - shifts[r]);
+        sums[r] += v;
+        set(type, w, i, v);
+      }
     }
-    return sum;
   }
 
   @Override
   public void expSlopes(
       MemorySegment scores,
       MemorySegment dw,
-      long from,
-      int n,
+      int rows,
+      int columns,
       float scale,
-      float shift,
-      float delta,
+      float[] shifts,
+      float[] deltas,
       DType type,
       MemorySegment w,
       MemorySegment ds) {
-    for (int i = 0; i < n; i++) {
-      float v = (float) Math.exp(get(DType.F32, scores, from + i) * scale - shift);
-      float slope = v * (get(DType.F32, dw, from + i) - delta) * scale;
-      set(type, w, from + i, v);
-      set(type, ds, from + i, slope);
+    for (int r = 0; r < rows; r++) {
+      for (long i = (long) r * columns; i < (r + 1L) * columns; i++) {
+        float v = (float) Math.exp(get(DType.F32, scores, i) * scale - shifts[r]);
+        float slope = v * (get(DType.F32, dw, i) - deltas[r]) * scale;
+        set(type, w, i, v);
+        set(type, ds, i, slope);
+      }
     }
+  }
+
+  @Override
+  public void fill(MemorySegment x, long from, int n, float value) {
+    for (long i = from; i < from + n; i++) {
+      set(DType.F32, x, i, value);
+    }
+  }
+
+  @Override
+  public float dot(DType type, MemorySegment a, MemorySegment b, long from, int n) {
+    float sum = 0;
+    for (long i = from; i < from + n; i++) {
+      sum += get(type, a, i) * get(type, b, i);
+    }
+    return sum;
   }
 
   @Override

@@ -253,10 +253,10 @@ final class VectorLoops implements Loops {
 
   /**
    * exp within a few ulp: 2^n times a polynomial of degree 6 on [-ln2/2, ln2/2]; Cephes' constants.
+   * Below -87 it is 0: what is computed with denormal numbers takes 100 times as long.
    */
   private static FloatVector exp(FloatVector x) {
     FloatVector c = x.blend(88.3762626647949f, x.compare(VectorOperators.GT, 88.3762626647949f));
-    c = c.blend(-87.3365447504019f, c.compare(VectorOperators.LT, -87.3365447504019f));
     // beyond 2^23 a float's last bit is 1: n lies in the low bits, and needs no conversion
     FloatVector whole = c.mul(1.44269504088896341f).add(12582912f);
     FloatVector n = whole.sub(12582912f);
@@ -269,7 +269,7 @@ final class VectorLoops implements Loops {
     p = p.fma(r, FloatVector.broadcast(F, 5.0000001201e-1f));
     p = p.fma(r.mul(r), r).add(1f);
     IntVector scale = whole.reinterpretAsInts().add(127).lanewise(VectorOperators.LSHL, 23);
-    return p.mul(scale.reinterpretAsFloats());
+    return p.mul(scale.reinterpretAsFloats()).blend(0, x.compare(VectorOperators.LT, -87));
   }
 
   @Override
@@ -279,14 +279,8 @@ final class VectorLoops implements Loops {
     for (; i <= n - L; i += L) {
       sum = sum.add(exp(FloatVector.fromArray(F, x, at + i).sub(shift)));
     }
-    float[] lanes = Blocks.own().lanes;
-    sum.intoArray(lanes, 0);
-    double total = SCALAR.expSum(x, at + i, n - i, shift);
-    // not reduceLanes: its order may change when the loop is compiled, and with it the last bits
-    for (int lane = 0; lane < L; lane++) {
-      total += lanes[lane];
-    }
-    return total;
+    double rest = SCALAR.expSum(x, at + i, n - i, shift);
+    return total(sum) + rest;
   }
 
   @Override
@@ -299,118 +293,211 @@ final class VectorLoops implements Loops {
   }
 
   @Override
-  public float max(MemorySegment scores, long from, int n) {
+  public void largest(MemorySegment scores, int rows, int columns, float scale, float[] largest) {
+    for (int r = 0; r < rows; r++) {
+      largest[r] = max(scores, (long) r * columns, columns) * scale;
+    }
+  }
+
+  private static float max(MemorySegment scores, long from, int n) {
     FloatVector max = FloatVector.broadcast(F, Float.NEGATIVE_INFINITY);
-    int i = 0;
-    for (; i <= n - L; i += L) {
+    for (int i = 0; i < n; i += L) {
       FloatVector v = f32(scores, from + i);
       max = max.blend(v, v.compare(VectorOperators.GT, max));
     }
-    float rest = SCALAR.max(scores, from + i, n - i);
-    return Math.max(max.reduceLanes(VectorOperators.MAX), rest);
+    return max.reduceLanes(VectorOperators.MAX);
   }
 
   @Override
-  public double exps(
+  public void exps(
       MemorySegment scores,
-      long from,
-      int n,
+      int rows,
+      int columns,
       float scale,
-      float shift,
+      float[] shifts,
       DType type,
-      MemorySegment w) {
-    int whole = n - n % L;
-    FloatVector sum =
-        type == DType.F32
-            ? expsF32(scores, from, whole, scale, shift, w)
-            : expsBf16(scores, from, whole, scale, shift, w);
+      MemorySegment w,
+      double[] sums) {
+    exps(scores, rows, columns, scale, shifts);
+    for (int r = 0; r < rows; r++) {
+      sums[r] = sum(scores, (long) r * columns, columns);
+    }
+    if (type == DType.BF16) {
+      round(scores, w, rows * columns);
+    }
+  }
+
+  // a loop for each purpose, over all rows at once: C2 makes the exponentials slower where they are
+  // added up beside, and where a row's few vectors are a loop of their own
+
+  private static void exps(
+      MemorySegment scores, int rows, int columns, float scale, float[] shifts) {
+    int row = 0;
+    int left = columns;
+    for (int i = 0; i < rows * columns; i += L) {
+      f32(exp(f32(scores, i).mul(scale).sub(shifts[row])), scores, i);
+      left -= L;
+      if (left == 0) {
+        left = columns;
+        row++;
+      }
+    }
+  }
+
+  private static double sum(MemorySegment x, long from, int n) {
+    FloatVector sum = FloatVector.zero(F);
+    for (int i = 0; i < n; i += L) {
+      sum = sum.add(f32(x, from + i));
+    }
+    return total(sum);
+  }
+
+  private static void round(MemorySegment x, MemorySegment y, int n) {
+    for (int i = 0; i < n; i += L) {
+      bf16(f32(x, i), y, i);
+    }
+  }
+
+  /**
+   * Not reduceLanes: its order may change when the loop is compiled, and with it the last bits. To
+   * be called where the loop is: a vector that a method with a loop returns is boxed.
+   */
+  private static double total(FloatVector sum) {
     float[] lanes = Blocks.own().lanes;
     sum.intoArray(lanes, 0);
-    double total = SCALAR.exps(scores, from + whole, n - whole, scale, shift, type, w);
-    // not reduceLanes: its order may change when the loop is compiled, and with it the last bits
-    for (int lane = 0; lane < L; lane++) {
-      total += lanes[lane];
+    double even = 0;
+    double odd = 0;
+    for (int lane = 0; lane < L; lane += 2) {
+      even += lanes[lane];
+      odd += lanes[lane + 1];
     }
-    return total;
+    return even + odd;
   }
+
+  // exponentials first, sums in a loop of their own: in one loop C2 makes both slower
 
   private static FloatVector expsF32(
       MemorySegment scores, long from, int whole, float scale, float shift, MemorySegment w) {
+    exps(scores, from, whole, scale, shift, w);
     FloatVector sum = FloatVector.zero(F);
     for (int i = 0; i < whole; i += L) {
-      FloatVector v = exp(f32(scores, from + i).mul(scale).sub(shift));
-      f32(v, w, from + i);
-      sum = sum.add(v);
+      sum = sum.add(f32(w, from + i));
     }
     return sum;
   }
 
   private static FloatVector expsBf16(
       MemorySegment scores, long from, int whole, float scale, float shift, MemorySegment w) {
+    exps(scores, from, whole, scale, shift, scores);
     FloatVector sum = FloatVector.zero(F);
     for (int i = 0; i < whole; i += L) {
-      FloatVector v = exp(f32(scores, from + i).mul(scale).sub(shift));
+      FloatVector v = f32(scores, from + i);
       bf16(v, w, from + i);
       sum = sum.add(v);
     }
     return sum;
   }
 
+  private static void exps(
+      MemorySegment scores, long from, int whole, float scale, float shift, MemorySegment w) {
+    for (int i = 0; i < whole; i += L) {
+      f32(exp(f32(scores, from + i).mul(scale).sub(shift)), w, from + i);
+    }
+  }
+
   @Override
   public void expSlopes(
       MemorySegment scores,
       MemorySegment dw,
-      long from,
-      int n,
+      int rows,
+      int columns,
       float scale,
-      float shift,
-      float delta,
+      float[] shifts,
+      float[] deltas,
       DType type,
       MemorySegment w,
       MemorySegment ds) {
-    int whole = n - n % L;
+    exps(scores, rows, columns, scale, shifts);
     if (type == DType.F32) {
-      expSlopesF32(scores, dw, from, whole, scale, shift, delta, w, ds);
+      slopesF32(scores, dw, rows, columns, scale, deltas, ds);
     } else {
-      expSlopesBf16(scores, dw, from, whole, scale, shift, delta, w, ds);
-    }
-    SCALAR.expSlopes(scores, dw, from + whole, n - whole, scale, shift, delta, type, w, ds);
-  }
-
-  private static void expSlopesF32(
-      MemorySegment scores,
-      MemorySegment dw,
-      long from,
-      int whole,
-      float scale,
-      float shift,
-      float delta,
-      MemorySegment w,
-      MemorySegment ds) {
-    for (int i = 0; i < whole; i += L) {
-      FloatVector v = exp(f32(scores, from + i).mul(scale).sub(shift));
-      FloatVector slope = v.mul(f32(dw, from + i).sub(delta)).mul(scale);
-      f32(v, w, from + i);
-      f32(slope, ds, from + i);
+      slopesBf16(scores, dw, rows, columns, scale, deltas, w, ds);
     }
   }
 
-  private static void expSlopesBf16(
-      MemorySegment scores,
+  private static void slopesF32(
+      MemorySegment w,
       MemorySegment dw,
-      long from,
-      int whole,
+      int rows,
+      int columns,
       float scale,
-      float shift,
-      float delta,
+      float[] deltas,
+      MemorySegment ds) {
+    int row = 0;
+    int left = columns;
+    for (int i = 0; i < rows * columns; i += L) {
+      f32(f32(w, i).mul(f32(dw, i).sub(deltas[row])).mul(scale), ds, i);
+      left -= L;
+      if (left == 0) {
+        left = columns;
+        row++;
+      }
+    }
+  }
+
+  private static void slopesBf16(
+      MemorySegment exps,
+      MemorySegment dw,
+      int rows,
+      int columns,
+      float scale,
+      float[] deltas,
       MemorySegment w,
       MemorySegment ds) {
-    for (int i = 0; i < whole; i += L) {
-      FloatVector v = exp(f32(scores, from + i).mul(scale).sub(shift));
-      FloatVector slope = v.mul(f32(dw, from + i).sub(delta)).mul(scale);
-      bf16(v, w, from + i);
-      bf16(slope, ds, from + i);
+    int row = 0;
+    int left = columns;
+    for (int i = 0; i < rows * columns; i += L) {
+      FloatVector v = f32(exps, i);
+      bf16(v, w, i);
+      bf16(v.mul(f32(dw, i).sub(deltas[row])).mul(scale), ds, i);
+      left -= L;
+      if (left == 0) {
+        left = columns;
+        row++;
+      }
     }
+  }
+
+  @Override
+  public void fill(MemorySegment x, long from, int n, float value) {
+    int i = 0;
+    for (; i <= n - L; i += L) {
+      f32(FloatVector.broadcast(F, value), x, from + i);
+    }
+    SCALAR.fill(x, from + i, n - i, value);
+  }
+
+  @Override
+  public float dot(DType type, MemorySegment a, MemorySegment b, long from, int n) {
+    int whole = n - n % L;
+    double sum = type == DType.F32 ? dotF32(a, b, from, whole) : dotBf16(a, b, from, whole);
+    return (float) (sum + SCALAR.dot(type, a, b, from + whole, n - whole));
+  }
+
+  private static double dotF32(MemorySegment a, MemorySegment b, long from, int whole) {
+    FloatVector sum = FloatVector.zero(F);
+    for (int i = 0; i < whole; i += L) {
+      sum = f32(a, from + i).fma(f32(b, from + i), sum);
+    }
+    return total(sum);
+  }
+
+  private static double dotBf16(MemorySegment a, MemorySegment b, long from, int whole) {
+    FloatVector sum = FloatVector.zero(F);
+    for (int i = 0; i < whole; i += L) {
+      sum = bf16(a, from + i).fma(bf16(b, from + i), sum);
+    }
+    return total(sum);
   }
 
   @Override
