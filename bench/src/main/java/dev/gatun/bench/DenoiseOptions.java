@@ -130,8 +130,8 @@ final class DenoiseOptions {
   Sampler open(Device device, Model model, Parameters weights, DType type, String name) {
     if (model instanceof DenoisingModel denoising) {
       DenoisingSampler.Settings settings = settings(denoising, name);
-      return UsageException.ifRefused(() ->
-          new DenoisingSampler(device, denoising, weights, settings, type));
+      return UsageException.ifRefused(
+          () -> new DenoisingSampler(device, denoising, weights, settings, type));
     }
     requireNone(model.name());
     return Models.sampler(sampler(model, name), device, model, weights, type);

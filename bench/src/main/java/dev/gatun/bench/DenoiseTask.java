@@ -152,8 +152,7 @@ final class DenoiseTask {
                           each,
                           type,
                           Math.min(64, job.count())));
-              Progress progress =
-                  new Progress(console, each.name(), sampler.work(job.count()))) {
+              Progress progress = new Progress(console, each.name(), sampler.work(job.count()))) {
             long[] done = {0};
             x = sampler.run(job, step -> progress.update(++done[0], ""));
           }
@@ -165,13 +164,9 @@ final class DenoiseTask {
 
   /** Runs one job, and writes what it drew. */
   void draw(
-      Console console,
-      Opened opened,
-      DenoisingSampler.Settings settings,
-      DenoisingSampler.Job job)
+      Console console, Opened opened, DenoisingSampler.Settings settings, DenoisingSampler.Job job)
       throws IOException {
-    double[] x =
-        run(console, opened, new DenoisingSampler.Settings[] {settings}, before -> job);
+    double[] x = run(console, opened, new DenoisingSampler.Settings[] {settings}, before -> job);
     write(console, opened, x, job.count());
   }
 

@@ -146,11 +146,7 @@ final class DrawOptions {
   }
 
   private Drawn drawOutOfNoise(
-      Console console,
-      Path run,
-      RunFolder folder,
-      DenoisingModel model,
-      Sampler.Request request)
+      Console console, Path run, RunFolder folder, DenoisingModel model, Sampler.Request request)
       throws IOException {
     if (temperature != 1) {
       throw new UsageException(
@@ -162,10 +158,9 @@ final class DrawOptions {
       DType type = DeviceOption.dtype(console, opened, folder.config().training().dtype());
       try (RunFolder.Checkpoint checkpoint = folder.checkpoint(opened);
           DenoisingSampler sampler =
-              UsageException.ifRefused(() ->
-                  new DenoisingSampler(opened, model, checkpoint.weights(), settings, type));
-          Progress progress =
-              new Progress(console, "sample", sampler.work(request.count()))) {
+              UsageException.ifRefused(
+                  () -> new DenoisingSampler(opened, model, checkpoint.weights(), settings, type));
+          Progress progress = new Progress(console, "sample", sampler.work(request.count()))) {
         DenoisingFrames frames =
             gif == null && strip == null
                 ? null

@@ -149,8 +149,7 @@ final class EvalCommand implements Callable<Integer> {
                   ? ": must be positive"
                   : ": is for ddpm, whose bound is a sum over times; leave it out"));
     }
-    return new LinkedHashSet<>(
-        !metrics.isEmpty() ? metrics : List.of(scored ? "bpd" : "fd"));
+    return new LinkedHashSet<>(!metrics.isEmpty() ? metrics : List.of(scored ? "bpd" : "fd"));
   }
 
   private void score(

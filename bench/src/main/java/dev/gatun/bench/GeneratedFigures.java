@@ -28,7 +28,8 @@ final class GeneratedFigures {
   @Option(
       names = "--count",
       paramLabel = "N",
-      description = "images that are drawn for fd, kid and pr (default: half as many as are tested)")
+      description =
+          "images that are drawn for fd, kid and pr (default: half as many as are tested)")
   private Integer count;
 
   @Option(names = "--seed", paramLabel = "S", description = "of the draws (default: 0)")
@@ -127,8 +128,7 @@ final class GeneratedFigures {
   private static Metrics metrics(
       Console console, Device device, Dataset training, Dataset test, byte[] drawn, int images)
       throws IOException {
-    Classifier.Settings settings =
-        UsageException.ifRefused(() -> Classifier.Settings.of(training));
+    Classifier.Settings settings = UsageException.ifRefused(() -> Classifier.Settings.of(training));
     try (Progress progress = new Progress(console, "classifier", settings.steps());
         Classifier classifier =
             Classifier.open(

@@ -99,12 +99,7 @@ final class ImageFiles {
       byte[] p = read.pixels();
       if (p[3 * i] != p[3 * i + 1] || p[3 * i] != p[3 * i + 2]) {
         throw new UsageException(
-            option
-                + " "
-                + file
-                + ": has colours, the model in "
-                + run
-                + " draws grey images");
+            option + " " + file + ": has colours, the model in " + run + " draws grey images");
       }
       grey[i] = p[3 * i];
     }

@@ -70,8 +70,8 @@ final class InpaintCommand implements Callable<Integer> {
     if (resample != null) {
       int steps = task.denoise().steps(DenoisingSampler.Method.DDPM.usualSteps());
       SamplerSteps rows =
-          UsageException.ifRefused(() ->
-              SamplerSteps.repaint(opened.model().path(steps), resample));
+          UsageException.ifRefused(
+              () -> SamplerSteps.repaint(opened.model().path(steps), resample));
       settings = task.denoise().settings("repaint", rows);
     }
     task.draw(

@@ -90,8 +90,7 @@ final class PeerUNetBench {
     PeerTrainBench.requireCpu(device);
     PeerCheck check = UNetSetup.check();
     boolean mixed = device.preferredDType() == DType.BF16;
-    SamplerSteps steps =
-        SamplerSteps.ddim(UNetSetup.MODEL.path(UNetSetup.SAMPLER_STEPS), 0);
+    SamplerSteps steps = SamplerSteps.ddim(UNetSetup.MODEL.path(UNetSetup.SAMPLER_STEPS), 0);
     try (Parameters weights = UNetSetup.weights(device);
         Peer.Denoiser network = peer.open(UNetSetup.CONFIG, UNetSetup.TRAINING, weights);
         DenoisingSampler ours = sampler(device, weights, steps, DType.F32);
@@ -133,8 +132,7 @@ final class PeerUNetBench {
       Device device, Parameters weights, SamplerSteps steps, DType type) {
     DenoisingSampler.Settings settings =
         new DenoisingSampler.Settings("ddim", steps, 1, Thresholding.STATIC);
-    return new DenoisingSampler(
-        device, UNetSetup.MODEL, weights, settings, type, UNetSetup.BATCH);
+    return new DenoisingSampler(device, UNetSetup.MODEL, weights, settings, type, UNetSetup.BATCH);
   }
 
   private static byte[] draw(DenoisingSampler sampler) {

@@ -30,7 +30,8 @@ final class PixelCnnResults {
     Graph graph = new Graph();
     try (Tensor batch = batch(device, model, images)) {
       Model.Input input = new Model.Input(graph.bind(batch), null, DType.F32, null);
-      Value nats = LikelihoodModel.of(model).nats(graph, n -> graph.bind(weights.get(n)), input).terms();
+      Value nats =
+          LikelihoodModel.of(model).nats(graph, n -> graph.bind(weights.get(n)), input).terms();
       try (Program program = graph.compile(device, nats)) {
         program.run();
         return program.tensor(nats).toFloats();

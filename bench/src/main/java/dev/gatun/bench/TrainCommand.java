@@ -37,7 +37,9 @@ final class TrainCommand implements Callable<Integer> {
 
   private final Console console;
 
-  @Parameters(paramLabel = "MODEL", description = "pixelcnn, gated-pixelcnn, pixelcnn++, ddpm or edm")
+  @Parameters(
+      paramLabel = "MODEL",
+      description = "pixelcnn, gated-pixelcnn, pixelcnn++, ddpm or edm")
   private String model;
 
   @Option(names = "--data", required = true, paramLabel = "PATH", description = "the dataset")
@@ -271,8 +273,7 @@ final class TrainCommand implements Callable<Integer> {
       all.put("run", out.toString());
       all.put("model", config.model().name());
       all.put("steps", result.steps());
-      all.put(
-          config.model().objective().key(), Double.isNaN(result.loss()) ? null : result.loss());
+      all.put(config.model().objective().key(), Double.isNaN(result.loss()) ? null : result.loss());
       all.put("images", config.data().images());
       all.put("seconds", result.seconds());
       all.put("imagesPerSecond", result.imagesPerSecond());

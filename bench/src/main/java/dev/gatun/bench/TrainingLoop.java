@@ -168,12 +168,7 @@ final class TrainingLoop {
 
     String text(long step) {
       return String.format(
-          Locale.ROOT,
-          "step %d  %.3f %s  %.0f images/s",
-          step,
-          loss(),
-          objective.unit(),
-          rate());
+          Locale.ROOT, "step %d  %.3f %s  %.0f images/s", step, loss(), objective.unit(), rate());
     }
 
     void clear() {

@@ -130,11 +130,11 @@ final class UNetStep implements AutoCloseable {
       Model.Training training = new Model.Training(graph.bind(number), UNetSetup.SEED, from);
       loss =
           DenoisingLoss.apply(
-                  graph,
-                  graph.bind(table),
-                  new Model.Input(graph.bind(rows), null, type, training),
-                  null,
-                  (x, times) -> network(graph, bound, x, times, type));
+              graph,
+              graph.bind(table),
+              new Model.Input(graph.bind(rows), null, type, training),
+              null,
+              (x, times) -> network(graph, bound, x, times, type));
       store(graph, loss, bound, (float) share, slopes);
       program = owned.add(graph.compile(lane, loss));
     }

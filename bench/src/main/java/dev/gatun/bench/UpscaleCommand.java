@@ -76,8 +76,7 @@ final class UpscaleCommand implements Callable<Integer> {
               + shape.width()
               + "; scale it to one of them");
     }
-    byte[] pixels =
-        ImageFiles.colours("--image", image, task.run(), read, shape.channels());
+    byte[] pixels = ImageFiles.colours("--image", image, task.run(), read, shape.channels());
     return large ? condition.of(pixels, 1, shape) : condition.enlarge(pixels, 1, shape);
   }
 }

@@ -69,8 +69,7 @@ class DenoisingCommandsTest {
     assertFalse(
         Arrays.equals(plain, npy("sample", run, "--steps", 4, "--count", 2, "--eta", 1)), "eta");
     assertFalse(
-        Arrays.equals(
-            plain, npy("sample", run, "--steps", 4, "--count", 2, "--threshold", "none")),
+        Arrays.equals(plain, npy("sample", run, "--steps", 4, "--count", 2, "--threshold", "none")),
         "threshold");
   }
 
@@ -180,8 +179,7 @@ class DenoisingCommandsTest {
     Cli.run("sample", larger, "--out", out).fails(2, "gatun upscale");
     Cli.run("upscale", run, "--image", image(4, 1), "--out", out).fails(2, "condition=half");
     Cli.run("colorize", larger, "--image", image(8, 1), "--out", out).fails(2, "condition=grey");
-    train("ddpm", data, folder.resolve("grey"), "--set", "condition=grey")
-        .fails(2, "grey already");
+    train("ddpm", data, folder.resolve("grey"), "--set", "condition=grey").fails(2, "grey already");
 
     Path rgb = TestData.cifar(folder.resolve("cifar"), 30);
     Path coloured = folder.resolve("coloured");
@@ -200,8 +198,18 @@ class DenoisingCommandsTest {
     Images.writePng(b, new Image(8, 8, 1, pixels));
     byte[] drawn =
         npy(
-            "interpolate", run, "--image", a, "--image", b, "--count", 5, "--steps", 50,
-            "--threshold", "none");
+            "interpolate",
+            run,
+            "--image",
+            a,
+            "--image",
+            b,
+            "--count",
+            5,
+            "--steps",
+            50,
+            "--threshold",
+            "none");
     assertEquals(5 * 64, drawn.length);
     byte[] first = Images.read(a).pixels();
     for (int i = 0; i < 64; i++) {
@@ -244,7 +252,17 @@ class DenoisingCommandsTest {
   void theBoundIsAScore() {
     JsonNode json =
         Cli.run(
-                "eval", run, "--data", data, "--device", "cpu", "--times", 3, "--limit", 7, "--json")
+                "eval",
+                run,
+                "--data",
+                data,
+                "--device",
+                "cpu",
+                "--times",
+                3,
+                "--limit",
+                7,
+                "--json")
             .succeeds()
             .json();
     assertTrue(json.get("bitsPerDim").asDouble() > 0);
@@ -267,8 +285,19 @@ class DenoisingCommandsTest {
     try {
       JsonNode json =
           Cli.run(
-                  "eval", trained, "--data", many, "--device", "cpu", "--metrics", "fd,kid,pr",
-                  "--steps", 2, "--nearest", sheet, "--json")
+                  "eval",
+                  trained,
+                  "--data",
+                  many,
+                  "--device",
+                  "cpu",
+                  "--metrics",
+                  "fd,kid,pr",
+                  "--steps",
+                  2,
+                  "--nearest",
+                  sheet,
+                  "--json")
               .succeeds()
               .json();
       assertEquals(70, json.get("drawn").asInt(), "half of 140 test images");

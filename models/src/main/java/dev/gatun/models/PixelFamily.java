@@ -131,9 +131,11 @@ final class PixelFamily<C extends Record> implements Family {
   private static TrainConfig mixtureTraining(Preset preset, DType dtype, long seed) {
     return switch (preset) {
       case TINY -> new TrainConfig(16, 1e-3, 10, 1, 0.9, 0.999, 1, 0.9, false, dtype, seed);
-      case SMALL -> new TrainConfig(16, 2e-3, 100, 0.9995, 0.95, 0.9995, 1, 0.995, false, dtype, seed);
+      case SMALL ->
+          new TrainConfig(16, 2e-3, 100, 0.9995, 0.95, 0.9995, 1, 0.995, false, dtype, seed);
       // the reference code does not clip: no gradient of a whole is that long
-      case PAPER -> new TrainConfig(16, 1e-3, 0, 0.999995, 0.95, 0.9995, 1e3, 0.9995, false, dtype, seed);
+      case PAPER ->
+          new TrainConfig(16, 1e-3, 0, 0.999995, 0.95, 0.9995, 1e3, 0.9995, false, dtype, seed);
     };
   }
 

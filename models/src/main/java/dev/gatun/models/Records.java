@@ -62,8 +62,7 @@ public final class Records {
           values[i] = with((Record) now, inside);
         } else {
           String name = components[i].getName();
-          values[i] =
-              changes.containsKey(name) ? parse(name, changes.get(name), types[i]) : now;
+          values[i] = changes.containsKey(name) ? parse(name, changes.get(name), types[i]) : now;
         }
       }
       return config.getClass().getDeclaredConstructor(types).newInstance(values);

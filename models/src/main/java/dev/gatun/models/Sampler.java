@@ -1,4 +1,5 @@
 package dev.gatun.models;
+
 import java.util.function.IntConsumer;
 
 /**

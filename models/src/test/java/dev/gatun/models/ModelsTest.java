@@ -79,7 +79,8 @@ class ModelsTest {
     "gated-pixelcnn,3,10,6010650",
     "gated-pixelcnn,1,0,5315200",
     "pixelcnn,3,0,4388505",
-    "pixelcnn,1,0,3807232"
+    "pixelcnn,1,0,3807232",
+    "ddpm,3,0,35746307"
   })
   void thePapersModelsAreOfThePapersSize(String name, int colours, int classes, long expected) {
     ImageShape shape = colours == 3 ? CIFAR : MNIST;
@@ -108,6 +109,34 @@ class ModelsTest {
       assertTrue(
           parameters(name, Preset.TINY, shape, 10) > parameters(name, Preset.TINY, shape, 0));
     }
+  }
+
+  /** Two of three levels are half the size of the one before: sides are multiples of 4. */
+  @ParameterizedTest
+  @ValueSource(strings = {"ddpm", "edm"})
+  void denoisingPresetsGrowAndAreForGreyAndColourWithAndWithoutClasses(String name) {
+    for (ImageShape shape : List.of(MNIST, CIFAR, new ImageShape(8, 16, 3))) {
+      for (int classes : new int[] {0, 10}) {
+        long last = 0;
+        for (Preset preset : Preset.values()) {
+          if (preset == Preset.PAPER && shape.height() % 8 != 0) {
+            continue;
+          }
+          Models.Setup setup = setup(name, preset, shape, classes);
+          assertEquals(shape, setup.model().imageShape());
+          assertEquals(classes, setup.model().classes());
+          assertEquals(classes > 0 ? 0.1 : 0, setup.model().labelDropout());
+          long count = parameters(name, preset, shape, classes);
+          assertTrue(count > 3 * last, preset + " " + count);
+          last = count;
+        }
+      }
+    }
+    assertTrue(
+        refusal(() -> setup(name, Preset.SMALL, new ImageShape(30, 28, 1), 0))
+            .contains("multiples of 4"));
+    assertTrue(
+        refusal(() -> setup(name, Preset.TINY, MNIST, 256)).contains("0 to 255"), "no label left");
   }
 
   @ParameterizedTest

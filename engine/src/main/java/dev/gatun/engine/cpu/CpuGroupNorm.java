@@ -313,9 +313,7 @@ final class CpuGroupNorm {
       CpuGroupNorm.this.load(dy, at, block.b, rows, w);
       int n = rows * w;
       if (op.silu()) {
-        device
-            .loops()
-            .throughSilu(block.a, block.b, tile.mean, tile.factor, tile.offset, n);
+        device.loops().throughSilu(block.a, block.b, tile.mean, tile.factor, tile.offset, n);
       } else {
         subtract(block.a, tile.mean, n);
       }
@@ -407,8 +405,7 @@ final class CpuGroupNorm {
                   int count = rows * w;
                   CpuGroupNorm.this.load(x, at, block.a, rows, w);
                   System.arraycopy(slopes, (c - from) * pixels + p * w, block.b, 0, count);
-                  combine(
-                      block.b, block.a, tile.mean, tile.first, tile.second, tile.third, count);
+                  combine(block.b, block.a, tile.mean, tile.first, tile.second, tile.third, count);
                   store(block.b, dx, at, rows, w);
                 });
           });

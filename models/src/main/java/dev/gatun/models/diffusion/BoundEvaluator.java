@@ -58,8 +58,7 @@ public final class BoundEvaluator implements AutoCloseable {
     Model.ImageShape s = model.imageShape();
     try {
       images =
-          owned.add(
-              Tensor.allocate(device, DType.U8, BATCH, s.height(), s.width(), s.channels()));
+          owned.add(Tensor.allocate(device, DType.U8, BATCH, s.height(), s.width(), s.channels()));
       labels = owned.add(Tensor.allocate(device, DType.U8, BATCH));
       int shown = model.condition().channels(s);
       condition =

@@ -24,8 +24,8 @@ public final class Ddpm extends DenoisingModel {
    * @param prediction what the network says
    * @param learnedVariance whether the network says how large the steps' variance is, too, and the
    *     bound is a part of the loss
-   * @param minSnr the most that an image's signal-to-noise ratio counts in the loss; 0 for the plain
-   *     error of what is predicted
+   * @param minSnr the most that an image's signal-to-noise ratio counts in the loss; 0 for the
+   *     plain error of what is predicted
    * @param labelDropout share of training images whose class is withheld, so that samplers can be
    *     guided
    * @param condition what the network is shown of the image

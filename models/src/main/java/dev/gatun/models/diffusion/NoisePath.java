@@ -16,12 +16,7 @@ public record NoisePath(double start, List<Level> levels) {
    * says.
    */
   public record Level(
-      double alpha,
-      double sigma,
-      double fromNoisy,
-      double fromOutput,
-      double input,
-      double time) {}
+      double alpha, double sigma, double fromNoisy, double fromOutput, double input, double time) {}
 
   public NoisePath {
     levels = List.copyOf(levels);

@@ -51,8 +51,7 @@ public record Preconditioning(double sigmaData, double sigmaMin, double sigmaMax
 
   /** A level of noise, as the network is asked there. */
   NoisePath.Level level(double sigma) {
-    return new NoisePath.Level(
-        1, sigma, skip(sigma), output(sigma), ofInput(sigma), time(sigma));
+    return new NoisePath.Level(1, sigma, skip(sigma), output(sigma), ofInput(sigma), time(sigma));
   }
 
   /** From the largest sigma to the smallest, and 0. */

@@ -158,8 +158,7 @@ public final class SamplerSteps {
           Update u = ancestral(t, s);
           return s.sigma() == 0
               ? u
-              : new Update(
-                  u.cX, u.cD, 0, 1, Math.log(posterior(t, s)), Math.log(added(t, s)));
+              : new Update(u.cX, u.cD, 0, 1, Math.log(posterior(t, s)), Math.log(added(t, s)));
         });
   }
 

@@ -79,7 +79,9 @@ public final class UNet {
      */
     public Config {
       require(height > 0 && width > 0 && channels > 0, "images must have pixels");
-      require(classes >= 0 && classes <= 256 && classes != 1, "classes must be 0 to 256, and one class tells nothing");
+      require(
+          classes >= 0 && classes <= 256 && classes != 1,
+          "classes must be 0 to 256, and one class tells nothing");
       require(filters > 0 && filters % 2 == 0, "filters must be even and positive");
       require(
           multipliers.matches("[1-9]\\d?(,[1-9]\\d?)*"),

@@ -107,8 +107,7 @@ public final class Trainer implements AutoCloseable {
                   Tensor.allocate(
                       device, DType.U8, config.batch(), shape.height(), shape.width(), shown));
       for (Model.Constant constant : model.constants()) {
-        Tensor table =
-            owned.add(Tensor.allocate(device, DType.F32, constant.shape().toArray()));
+        Tensor table = owned.add(Tensor.allocate(device, DType.F32, constant.shape().toArray()));
         table.write(constant.values());
         constants.put(constant.name(), table);
       }

@@ -37,8 +37,7 @@ class BoundEvaluatorTest {
   }
 
   private static Ddpm model(boolean learned) {
-    UNet.Config net =
-        new UNet.Config(SIDE, SIDE, 1, 0, 8, "1,2", 1, "none", 8, 4, 0, true, false);
+    UNet.Config net = new UNet.Config(SIDE, SIDE, 1, 0, 8, "1,2", 1, "none", 8, 4, 0, true, false);
     return new Ddpm(
         new Ddpm.Config(
             net,
@@ -142,8 +141,7 @@ class BoundEvaluatorTest {
         }
         assertThrows(
             IllegalArgumentException.class, () -> evaluator.score(data, 400, STEPS, n -> {}));
-        assertThrows(
-            IllegalArgumentException.class, () -> evaluator.score(data, 0, 1, n -> {}));
+        assertThrows(IllegalArgumentException.class, () -> evaluator.score(data, 0, 1, n -> {}));
       }
     }
   }

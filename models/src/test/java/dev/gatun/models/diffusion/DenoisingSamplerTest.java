@@ -39,11 +39,9 @@ class DenoisingSamplerTest {
   }
 
   private static Ddpm model(Prediction prediction, int classes, Condition condition) {
-    UNet.Config net =
-        new UNet.Config(4, 4, 1, classes, 8, "1,2", 1, "2", 8, 4, 0, true, false);
+    UNet.Config net = new UNet.Config(4, 4, 1, classes, 8, "1,2", 1, "2", 8, 4, 0, true, false);
     return new Ddpm(
-        new Ddpm.Config(
-            net, 50, NoiseSchedule.Kind.COSINE, prediction, false, 0, 0.2, condition));
+        new Ddpm.Config(net, 50, NoiseSchedule.Kind.COSINE, prediction, false, 0, 0.2, condition));
   }
 
   private static Ddpm model(Prediction prediction) {
@@ -75,7 +73,11 @@ class DenoisingSamplerTest {
   private static DenoisingSampler sampler(
       DenoisingModel model, Parameters weights, Method method, int steps, double w, int batch) {
     Settings settings =
-        new Settings(method.label(), method.steps(model, steps, 0), w, steps > 1 ? Thresholding.STATIC : Thresholding.NONE);
+        new Settings(
+            method.label(),
+            method.steps(model, steps, 0),
+            w,
+            steps > 1 ? Thresholding.STATIC : Thresholding.NONE);
     return new DenoisingSampler(device, model, weights, settings, DType.F32, batch);
   }
 
@@ -141,7 +143,8 @@ class DenoisingSamplerTest {
       for (int i = 0; i < 3; i++) {
         // one step: what is drawn is what the network says
         Settings settings =
-            new Settings("ddim", SamplerSteps.ddim(model.path(1), 0), guidance[i], Thresholding.NONE);
+            new Settings(
+                "ddim", SamplerSteps.ddim(model.path(1), 0), guidance[i], Thresholding.NONE);
         try (DenoisingSampler sampler =
             new DenoisingSampler(device, model, weights, settings, DType.F32, 2)) {
           drawn[i] = sampler.run(job, step -> {});
@@ -227,8 +230,10 @@ class DenoisingSamplerTest {
     Arrays.setAll(images, i -> (i % 7 - 3) / 4.0);
     try (Parameters weights = fresh(model)) {
       double[] noise;
-      Settings back = new Settings("encode", SamplerSteps.encode(model.path(50)), 1, Thresholding.NONE);
-      Settings forth = new Settings("decode", SamplerSteps.decode(model.path(50)), 1, Thresholding.NONE);
+      Settings back =
+          new Settings("encode", SamplerSteps.encode(model.path(50)), 1, Thresholding.NONE);
+      Settings forth =
+          new Settings("decode", SamplerSteps.decode(model.path(50)), 1, Thresholding.NONE);
       try (DenoisingSampler encoder =
               new DenoisingSampler(device, model, weights, back, DType.F32, 2);
           DenoisingSampler decoder =
@@ -236,13 +241,13 @@ class DenoisingSamplerTest {
         noise = encoder.run(new Job(2, 0, null, null, images), step -> {});
         // the network takes everything for grey, so all there is is noise, and it is all taken away
         assertArrayEquals(
-            new double[2 * 16],
-            decoder.run(new Job(2, 0, null, null, noise), step -> {}),
-            1e-12);
+            new double[2 * 16], decoder.run(new Job(2, 0, null, null, noise), step -> {}), 1e-12);
       }
       for (int i = 0; i < noise.length; i++) {
         double expected =
-            images[i] * model.schedule().alpha(1) / model.schedule().sigma(1)
+            images[i]
+                * model.schedule().alpha(1)
+                / model.schedule().sigma(1)
                 * model.schedule().sigma(50);
         assertEquals(expected, noise[i], 1e-9 * Math.abs(expected) + 1e-12);
       }
@@ -271,8 +276,7 @@ class DenoisingSamplerTest {
         Settings settings = new Settings("", steps, 1, Thresholding.STATIC);
         try (DenoisingSampler sampler =
             new DenoisingSampler(device, model, weights, settings, DType.F32, 2)) {
-          Job job =
-              new Job(2, 4, null, null, null, new DenoisingSampler.Known(images, mask));
+          Job job = new Job(2, 4, null, null, null, new DenoisingSampler.Known(images, mask));
           byte[] drawn = DenoisingSampler.pixels(sampler.run(job, step -> {}));
           int unlike = 0;
           for (int i = 0; i < drawn.length; i++) {
@@ -323,8 +327,7 @@ class DenoisingSamplerTest {
       }
       assertEquals(
           "temperature 0.5: ddpm has none",
-          assertThrows(
-                  IllegalArgumentException.class, () -> sampler.sample(2, 1, 0.5, done -> {}))
+          assertThrows(IllegalArgumentException.class, () -> sampler.sample(2, 1, 0.5, done -> {}))
               .getMessage());
     }
   }

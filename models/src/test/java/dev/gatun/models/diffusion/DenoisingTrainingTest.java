@@ -79,8 +79,7 @@ class DenoisingTrainingTest {
   }
 
   private static Edm edm() {
-    return new Edm(
-        new Edm.Config(net(0), -1.2, 1.2, Preconditioning.EDM, 0.2, Condition.HALF));
+    return new Edm(new Edm.Config(net(0), -1.2, 1.2, Preconditioning.EDM, 0.2, Condition.HALF));
   }
 
   private static TrainConfig config(int batch) {

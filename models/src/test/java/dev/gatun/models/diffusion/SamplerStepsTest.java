@@ -196,7 +196,8 @@ class SamplerStepsTest {
     NoiseSchedule schedule = NoiseSchedule.linear(1000);
     double[] expected = null;
     for (Prediction p : Prediction.values()) {
-      double[] drawn = draw(SamplerSteps.ddim(NoisePath.of(schedule, p, 50), 0), discrete(schedule, p), 100, 5);
+      double[] drawn =
+          draw(SamplerSteps.ddim(NoisePath.of(schedule, p, 50), 0), discrete(schedule, p), 100, 5);
       expected = expected == null ? drawn : expected;
       // the network speaks in f32, and early on its noise is divided by alpha
       assertArrayEquals(expected, drawn, 2e-3, p.label());
@@ -224,11 +225,21 @@ class SamplerStepsTest {
     Network noise = discrete(schedule, Prediction.IMAGE);
     double ddim =
         order(
-            steps -> draw(SamplerSteps.ddim(NoisePath.of(schedule, Prediction.IMAGE, steps), 0), noise, 300, 7),
+            steps ->
+                draw(
+                    SamplerSteps.ddim(NoisePath.of(schedule, Prediction.IMAGE, steps), 0),
+                    noise,
+                    300,
+                    7),
             40);
     double multistep =
         order(
-            steps -> draw(SamplerSteps.dpmSolver(NoisePath.of(schedule, Prediction.IMAGE, steps)), noise, 300, 7),
+            steps ->
+                draw(
+                    SamplerSteps.dpmSolver(NoisePath.of(schedule, Prediction.IMAGE, steps)),
+                    noise,
+                    300,
+                    7),
             20);
     double heun =
         order(
@@ -258,7 +269,8 @@ class SamplerStepsTest {
     double[] heun =
         draw(SamplerSteps.heun(Preconditioning.EDM.path(10)), edm(Preconditioning.EDM), 50, 1);
     assertArrayEquals(
-        heun, draw(SamplerSteps.heun(Preconditioning.EDM.path(10)), edm(Preconditioning.EDM), 50, 1));
+        heun,
+        draw(SamplerSteps.heun(Preconditioning.EDM.path(10)), edm(Preconditioning.EDM), 50, 1));
   }
 
   /** The noise that an image is encoded to makes the image again, the better the more steps. */
@@ -342,6 +354,7 @@ class SamplerStepsTest {
     assertThrows(IllegalArgumentException.class, () -> SamplerSteps.repaint(path, 0));
     assertThrows(IllegalArgumentException.class, () -> new SamplerSteps.Churn(-1, 0, 1, 1));
     assertThrows(IllegalArgumentException.class, () -> NoiseSchedule.cosine(0));
-    assertThrows(IllegalArgumentException.class, () -> SamplerSteps.heun(Preconditioning.EDM.path(0)));
+    assertThrows(
+        IllegalArgumentException.class, () -> SamplerSteps.heun(Preconditioning.EDM.path(0)));
   }
 }

@@ -197,11 +197,11 @@ class UNetTest {
       UNet.Input input = new UNet.Input(given, type, training);
       loss =
           DenoisingLoss.apply(
-                  graph,
-                  graph.bind(table),
-                  new Model.Input(graph.bind(images), given, type, training),
-                  null,
-                  (x, times) -> net.apply(graph, bound::get, x, times, input));
+              graph,
+              graph.bind(table),
+              new Model.Input(graph.bind(images), given, type, training),
+              null,
+              (x, times) -> net.apply(graph, bound::get, x, times, input));
       List<Value> gradients = graph.gradients(loss, List.copyOf(bound.values()));
       int i = 0;
       for (String name : bound.keySet()) {

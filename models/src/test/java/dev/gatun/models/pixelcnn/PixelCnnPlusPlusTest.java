@@ -221,7 +221,8 @@ class PixelCnnPlusPlusTest extends WithDevice {
           with.parameters(
               g,
               name -> g.bind(weights.get(name)),
-              new Model.Input(g.bind(input), null, DType.F32, new Model.Training(g.bind(step), 1, 0)));
+              new Model.Input(
+                  g.bind(input), null, DType.F32, new Model.Training(g.bind(step), 1, 0)));
       assertEquals(10, GraphReference.outputs(Dropout.class::isInstance, out).size());
     }
   }

@@ -105,8 +105,7 @@ class BatchesTest {
 
   @Test
   void theConditionIsOfTheImageAsItIsShown() {
-    Batches batches =
-        new Batches(sided(), new Batches.View(SIZE, 3, 0, 0, true, Condition.HALF));
+    Batches batches = new Batches(sided(), new Batches.View(SIZE, 3, 0, 0, true, Condition.HALF));
     for (int step = 0; step < 5; step++) {
       Batches.Batch batch = batches.take(step);
       assertArrayEquals(
