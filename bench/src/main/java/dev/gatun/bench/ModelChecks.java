@@ -4,11 +4,16 @@ import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.Devices;
 import dev.gatun.engine.data.Dataset;
+import dev.gatun.engine.op.DenoiseStep;
+import dev.gatun.engine.train.Parameters;
+import dev.gatun.models.Model;
 import dev.gatun.models.Model.ImageShape;
 import dev.gatun.models.Models;
 import dev.gatun.models.Models.Preset;
 import dev.gatun.models.Sampler;
-import dev.gatun.models.pixelcnn.PixelModel;
+import dev.gatun.models.diffusion.DenoisingModel;
+import dev.gatun.models.diffusion.DenoisingSampler;
+import dev.gatun.models.diffusion.SamplerSteps;
 import dev.gatun.models.train.Trainer;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -16,15 +21,17 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 
-/** Whole models on a device: recorded training steps beside the CPU's, and both samplers. */
+/** Whole models on a device: recorded training steps beside the CPU's, and samplers. */
 final class ModelChecks {
   private static final int STEPS = 5;
-  private static final double APART = 1e-3; // bits/dim
+  private static final double APART = 1e-3; // of the loss as it is reported
   private static final int IMAGES = 20;
   private static final int SIDE = 8;
   private static final int CHANNELS = 3;
   // a draw at the very edge between two levels may fall to either side of it
   private static final int UNLIKE = 1;
+  private static final int DENOISING_STEPS = 5;
+  private static final int LEVELS = 1; // where a value lies half way between two
 
   private ModelChecks() {}
 
@@ -62,32 +69,76 @@ final class ModelChecks {
         checks.add(
             new DeviceCheck(
                 family + ": " + STEPS + " training steps",
-                String.format(Locale.ROOT, "%.1e bits/dim from the CPU's", worst),
+                String.format(
+                    Locale.ROOT, "%.1e %s from the CPU's", worst, setup.model().objective().unit()),
                 worst <= APART));
       }
-      PixelModel model = (PixelModel) setup.model();
-      byte[][] drawn = new byte[2][];
-      String[] samplers = {"cached", "full"};
-      for (int i = 0; i < 2; i++) {
-        try (Sampler sampler =
-            Models.sampler(samplers[i], device, model, trainer.averagedWeights(), DType.F32)) {
-          drawn[i] = sampler.sample(IMAGES, 3, 1, rows -> {});
-        }
-      }
-      int size = SIDE * SIDE * CHANNELS;
-      int unlike = 0;
-      for (int n = 0; n < IMAGES; n++) {
-        boolean same =
-            Arrays.equals(drawn[0], n * size, (n + 1) * size, drawn[1], n * size, (n + 1) * size);
-        unlike += same ? 0 : 1;
-      }
       checks.add(
-          new DeviceCheck(
-              family + ": cached sampler",
-              (IMAGES - unlike) + " of " + IMAGES + " images as the whole network draws them",
-              unlike <= UNLIKE));
+          setup.model() instanceof DenoisingModel denoising
+              ? denoised(device, denoising, trainer.averagedWeights())
+              : drawn(device, setup.model(), trainer.averagedWeights()));
     }
     return checks;
+  }
+
+  /** By the cached sampler, beside the whole network. */
+  private static DeviceCheck drawn(Device device, Model model, Parameters weights) {
+    byte[][] drawn = new byte[2][];
+    String[] samplers = {"cached", "full"};
+    for (int i = 0; i < 2; i++) {
+      try (Sampler sampler = Models.sampler(samplers[i], device, model, weights, DType.F32)) {
+        drawn[i] = sampler.sample(IMAGES, 3, 1, rows -> {});
+      }
+    }
+    int size = SIDE * SIDE * CHANNELS;
+    int unlike = 0;
+    for (int n = 0; n < IMAGES; n++) {
+      boolean same =
+          Arrays.equals(drawn[0], n * size, (n + 1) * size, drawn[1], n * size, (n + 1) * size);
+      unlike += same ? 0 : 1;
+    }
+    return new DeviceCheck(
+        model.name() + ": cached sampler",
+        (IMAGES - unlike) + " of " + IMAGES + " images as the whole network draws them",
+        unlike <= UNLIKE);
+  }
+
+  /** Beside the CPU, or on it in other batches. */
+  private static DeviceCheck denoised(Device device, DenoisingModel model, Parameters weights) {
+    byte[] here = denoise(device, model, weights, IMAGES);
+    byte[] there;
+    boolean cpu = device.name().equals("cpu");
+    if (cpu) {
+      there = denoise(device, model, weights, IMAGES / 3);
+    } else {
+      try (Device beside = Devices.open("cpu");
+          Parameters copy = new Parameters(beside, model.parameters())) {
+        copy.flat().write(weights.flat().toFloats());
+        there = denoise(beside, model, copy, IMAGES);
+      }
+    }
+    int worst = 0;
+    for (int i = 0; i < here.length; i++) {
+      worst = Math.max(worst, Math.abs((here[i] & 0xFF) - (there[i] & 0xFF)));
+    }
+    return new DeviceCheck(
+        model.name() + ": " + DENOISING_STEPS + " denoising steps",
+        worst + (cpu ? " of 255 from other batches'" : " of 255 from the CPU's"),
+        worst <= LEVELS);
+  }
+
+  private static byte[] denoise(
+      Device device, DenoisingModel model, Parameters weights, int batch) {
+    DenoisingSampler.Settings settings =
+        new DenoisingSampler.Settings(
+            "ddim",
+            SamplerSteps.ddim(model.path(DENOISING_STEPS), 0),
+            1,
+            DenoiseStep.Thresholding.STATIC);
+    try (DenoisingSampler sampler =
+        new DenoisingSampler(device, model, weights, settings, DType.F32, batch)) {
+      return sampler.sample(IMAGES, 3, 1, done -> {});
+    }
   }
 
   private static Models.Setup setup(String family) {
