@@ -12,6 +12,7 @@ import dev.gatun.engine.op.WeightNormBackward;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /** Ops that make one tensor of weights of another. */
 final class CpuWeights {
@@ -177,63 +178,87 @@ final class CpuWeights {
   }
 
   static Launch foldUpsampling(CpuDevice d, FoldUpsampling op, List<Tensor> in, List<Tensor> out) {
-    MemorySegment w = d.segment(in.getFirst());
-    MemorySegment y = d.segment(out.getFirst());
-    int channels = in.getFirst().shape().dim(1);
-    int filters = in.getFirst().shape().dim(2);
+    int[][] taps = new int[16][];
+    for (int t = 0; t < taps.length; t++) {
+      int dy = t / 4;
+      int dx = t % 4;
+      taps[t] =
+          box(
+              FoldUpsampling.first(dy),
+              FoldUpsampling.last(dy),
+              FoldUpsampling.first(dx),
+              FoldUpsampling.last(dx),
+              3);
+    }
+    return transposedSums(d, in.getFirst(), taps, out.getFirst());
+  }
+
+  static Launch foldUpsamplingBackward(
+      CpuDevice d, FoldUpsamplingBackward op, List<Tensor> in, List<Tensor> out) {
+    int[][] taps = new int[9][]; // those that this one is a part of
+    for (int t = 0; t < taps.length; t++) {
+      int a = t / 3;
+      int b = t % 3;
+      taps[t] = box(2 - a, 3 - a, 2 - b, 3 - b, 4);
+    }
+    return transposedSums(d, in.getFirst(), taps, out.getFirst());
+  }
+
+  /** Some rows and columns of a kernel so wide. */
+  private static int[] box(int top, int bottom, int left, int right, int width) {
+    return IntStream.rangeClosed(top, bottom)
+        .flatMap(y -> IntStream.rangeClosed(left, right).map(x -> y * width + x))
+        .toArray();
+  }
+
+  /** Rows that are transposed together: what is written of one column is half a cache line. */
+  private static final int ROWS = 8;
+
+  /** y[t,k,c] = the sum of x[s,c,k] over the s in taps[t]. */
+  private static Launch transposedSums(CpuDevice d, Tensor in, int[][] taps, Tensor out) {
+    MemorySegment x = d.segment(in);
+    MemorySegment y = d.segment(out);
+    int rows = in.shape().dim(1);
+    int columns = in.shape().dim(2);
+    int pieces = Math.ceilDiv(rows, ROWS);
     return () ->
         d.workers()
             .forRange(
-                16 * filters,
+                taps.length * pieces,
                 4,
                 (from, to) -> {
-                  for (int row = from; row < to; row++) {
-                    int k = row % filters;
-                    int dy = row / filters / 4;
-                    int dx = row / filters % 4;
-                    for (int c = 0; c < channels; c++) {
-                      float sum = 0;
-                      for (int a = FoldUpsampling.first(dy); a <= FoldUpsampling.last(dy); a++) {
-                        for (int b = FoldUpsampling.first(dx); b <= FoldUpsampling.last(dx); b++) {
-                          long at = ((long) (a * 3 + b) * channels + c) * filters + k;
-                          sum += ScalarLoops.get(DType.F32, w, at);
+                  for (int i = from; i < to; i++) {
+                    int t = i / pieces;
+                    int row = i % pieces * ROWS;
+                    for (int column = 0; column < columns; column += Blocks.SIZE / ROWS) {
+                      int n = Math.min(Blocks.SIZE / ROWS, columns - column);
+                      int height = Math.min(ROWS, rows - row);
+                      float[] sums = Blocks.own().c;
+                      for (int r = 0; r < height; r++) {
+                        long at = (long) (row + r) * columns + column;
+                        float[] sum = sum(d, x, at, rows * columns, taps[t], n);
+                        for (int k = 0; k < n; k++) {
+                          sums[k * height + r] = sum[k];
                         }
                       }
-                      ScalarLoops.set(DType.F32, y, (long) row * channels + c, sum);
+                      for (int k = 0; k < n; k++) {
+                        long at = ((long) t * columns + column + k) * rows + row;
+                        d.loops().store(DType.F32, sums, k * height, y, at, height);
+                      }
                     }
                   }
                 });
   }
 
-  static Launch foldUpsamplingBackward(
-      CpuDevice d, FoldUpsamplingBackward op, List<Tensor> in, List<Tensor> out) {
-    MemorySegment dy = d.segment(in.getFirst());
-    MemorySegment dw = d.segment(out.getFirst());
-    int filters = in.getFirst().shape().dim(1);
-    int channels = in.getFirst().shape().dim(2);
-    return () ->
-        d.workers()
-            .forRange(
-                9 * channels,
-                4,
-                (from, to) -> {
-                  for (int row = from; row < to; row++) {
-                    int c = row % channels;
-                    int a = row / channels / 3;
-                    int b = row / channels % 3;
-                    for (int k = 0; k < filters; k++) {
-                      float sum = 0;
-                      // the taps that this one is a part of
-                      for (int e = 2 - a; e <= 3 - a; e++) {
-                        for (int f = 2 - b; f <= 3 - b; f++) {
-                          long at = ((long) (e * 4 + f) * filters + k) * channels + c;
-                          sum += ScalarLoops.get(DType.F32, dy, at);
-                        }
-                      }
-                      ScalarLoops.set(DType.F32, dw, (long) row * filters + k, sum);
-                    }
-                  }
-                });
+  private static float[] sum(
+      CpuDevice d, MemorySegment x, long at, int tapElements, int[] taps, int n) {
+    Blocks block = Blocks.own();
+    d.loops().load(DType.F32, x, at + (long) taps[0] * tapElements, block.a, 0, n);
+    for (int i = 1; i < taps.length; i++) {
+      d.loops().load(DType.F32, x, at + (long) taps[i] * tapElements, block.b, 0, n);
+      Arithmetic.add(block.a, block.b, n);
+    }
+    return block.a;
   }
 
   static Launch maskChannels(CpuDevice d, MaskChannels op, List<Tensor> in, List<Tensor> out) {
