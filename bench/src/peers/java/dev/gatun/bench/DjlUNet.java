@@ -41,8 +41,13 @@ final class DjlUNet implements Peer.Denoiser {
   private final Model model;
 
   DjlUNet(Engine engine, UNet.Config config, TrainConfig training, Parameters initial) {
-    if (config.classes() > 0 || config.dropout() > 0) {
-      throw new IllegalArgumentException("a U-Net to compare has no classes and no dropout");
+    if (config.classes() > 0
+        || config.dropout() > 0
+        || !config.scaleShift()
+        || config.resnetResampling()) {
+      throw new IllegalArgumentException(
+          "a U-Net to compare has no classes, no dropout, times that scale and shift, and"
+              + " convolutions that resample");
     }
     this.engine = engine;
     this.config = config;
