@@ -11,6 +11,7 @@ import dev.gatun.models.Sampler;
 import dev.gatun.models.diffusion.DenoisingModel;
 import dev.gatun.models.diffusion.DenoisingSampler;
 import dev.gatun.models.diffusion.DenoisingSampler.Method;
+import dev.gatun.models.diffusion.Edm;
 import dev.gatun.models.diffusion.SamplerSteps;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -39,6 +40,12 @@ final class DenoiseOptions {
   private Double eta;
 
   @Option(
+      names = "--churn",
+      paramLabel = "S",
+      description = "of heun with edm: noise that is added on the way (default: 0, none)")
+  private Double churn;
+
+  @Option(
       names = "--threshold",
       paramLabel = "T",
       description = "keeps denoised images in range: static (default), dynamic or none")
@@ -50,7 +57,9 @@ final class DenoiseOptions {
         ? "--steps"
         : guidance != null
             ? "--guidance"
-            : eta != null ? "--eta" : threshold != null ? "--threshold" : null;
+            : eta != null
+                ? "--eta"
+                : churn != null ? "--churn" : threshold != null ? "--threshold" : null;
   }
 
   /** Throws if an option was given to a model that does not denoise. */
@@ -72,6 +81,16 @@ final class DenoiseOptions {
       throw new UsageException("--eta: is for --sampler ddim, not " + method.label());
     }
     int count = steps == null ? method.usualSteps() : steps;
+    if (churn != null) {
+      if (method != Method.HEUN || !(model instanceof Edm edm)) {
+        throw new UsageException("--churn: is for --sampler heun and a run of edm");
+      }
+      return settings(
+          method.label(),
+          UsageException.ifRefused(() ->
+              SamplerSteps.heun(
+                  edm.config().preconditioning(), count, SamplerSteps.Churn.of(churn))));
+    }
     return settings(
         method.label(),
         UsageException.ifRefused(() -> method.steps(model, count, eta == null ? 0 : eta)));

@@ -106,6 +106,8 @@ class DenoisingCommandsTest {
     byte[] one = npy("sample", classes, "--steps", 3, "--count", 2, "--class", 1);
     assertEquals(2 * 64, one.length);
     npy("sample", classes, "--steps", 3, "--count", 2, "--class", 1, "--guidance", 3);
+    byte[] churned = npy("sample", classes, "--steps", 3, "--count", 2, "--class", 1, "--churn", 9);
+    assertFalse(Arrays.equals(one, churned), "churn");
     Path png = folder.resolve("never.png");
     Cli.run("sample", classes, "--out", png, "--class", 4).fails(2, "--class 4", "0 to 3");
     Cli.run("sample", run, "--out", png, "--guidance", 2).fails(2, "guidance", "labelDropout");
@@ -228,6 +230,7 @@ class DenoisingCommandsTest {
     Cli.run("sample", run, "--out", png, "--steps", 0).fails(2, "0 steps", "1000");
     Cli.run("sample", run, "--out", png, "--steps", 1001).fails(2, "1001 steps", "1000");
     Cli.run("sample", run, "--out", png, "--sampler", "heun", "--eta", 1).fails(2, "--eta", "heun");
+    Cli.run("sample", run, "--out", png, "--churn", 2).fails(2, "--churn", "heun", "edm");
     Cli.run("sample", run, "--out", png, "--eta", 2).fails(2, "eta", "0 to 1");
     Cli.run("sample", run, "--out", png, "--threshold", "x").fails(2, "static or dynamic");
     Cli.run("sample", run, "--out", png, "--temperature", 0.5).fails(2, "--temperature");

@@ -221,6 +221,11 @@ public final class SamplerSteps {
     /** A deterministic sampler. */
     public static final Churn NONE = new Churn(0, 0, Double.POSITIVE_INFINITY, 1);
 
+    /** Between the sigmas, and with the noise, that the paper chose for ImageNet (table 5). */
+    public static Churn of(double churn) {
+      return new Churn(churn, 0.05, 50, 1.003);
+    }
+
     public Churn {
       if (!(churn >= 0 && noise >= 0)) {
         throw new IllegalArgumentException("churn is " + churn + " and " + noise + ": from 0 on");
