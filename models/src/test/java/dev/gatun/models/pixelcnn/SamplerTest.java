@@ -472,7 +472,7 @@ class SamplerTest extends WithDevice {
   /** Where taps miss the image altogether, or a whole row is known before its first pixel. */
   @Test
   void imagesOfAFewPixelsAreDrawnAlikeToo() {
-    for (String name : Models.names()) {
+    for (String name : List.of("pixelcnn", "gated-pixelcnn", "pixelcnn++")) {
       for (int size = 0; size < 18; size++) {
         int height = new int[] {1, 2, 4}[size % 3];
         int width = new int[] {1, 2, 5}[size / 3 % 3];
