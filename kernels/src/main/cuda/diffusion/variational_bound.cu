@@ -1,8 +1,8 @@
 /* variational_bound.cu - a term of a diffusion model's variational bound, and its gradient for the variance.
  * KL(q(x_{t-1} | x_t, p) || N(mean, exp(L))), or -log of the pixel's probability     Ho et al. 2020, equations 5, 13
  * L = w logMost + (1 - w) logLeast, w = (v + 1) / 2                   Nichol and Dhariwal 2021, sections 2.1, 3.1
- * prediction, x, v [N,E] f32 or bf16; images [N,E] u8; times [N]; table [T,8]; E elements an image. v may be null:
- * w = 1. In f64, since bins far from the mean have next to no mass; sums over a fixed tree: same bits every run.
+ * prediction, v [N,E] f32 or bf16; x [N,E] f32; images [N,E] u8; times [N]; table [T,8]; E elements an image.
+ * v may be null: w = 1. In f64, since bins far from the mean have next to no mass; sums over a fixed tree.
  * Bound by f64 arithmetic. Arch sm_80+; emulator yes.
  */
 #include "common/reduce.cuh"
@@ -121,10 +121,10 @@ struct Element {
   double log_variance;
 
   template <class T>
-  __device__ __forceinline__ Element(const float* row, const T* prediction, const T* x, const u8* images,
+  __device__ __forceinline__ Element(const float* row, const T* prediction, const float* x, const u8* images,
                                      const T* v, long long at) {
     level = images[at];
-    const double d = (double)row[0] * to_float(x[at]) + (double)row[1] * to_float(prediction[at]);
+    const double d = (double)row[0] * x[at] + (double)row[1] * to_float(prediction[at]);
     denoised = d < -1.0 ? -1.0 : d > 1.0 ? 1.0 : d;
     const double w = v ? (to_float(v[at]) + 1.0) / 2.0 : 1.0;
     log_variance = v ? w * row[5] + (1.0 - w) * row[4] : row[5];
@@ -156,7 +156,7 @@ __device__ __forceinline__ const float* row_of(const float* times, const float* 
 
 /* terms [N]; a block an image. */
 template <class T>
-__device__ __forceinline__ void variational_bound(const T* prediction, const T* x, const u8* images,
+__device__ __forceinline__ void variational_bound(const T* prediction, const float* x, const u8* images,
                                                   const float* times, const float* table, const T* v,
                                                   float* terms, Refusal* refusal, int E, int rows) {
   SHARED(double, partial, [WARPS]);
@@ -172,7 +172,7 @@ __device__ __forceinline__ void variational_bound(const T* prediction, const T* 
 
 /* d [N,E]; scale: of the mean, over all elements. */
 template <class T>
-__device__ __forceinline__ void variational_bound_backward(const T* prediction, const T* x,
+__device__ __forceinline__ void variational_bound_backward(const T* prediction, const float* x,
                                                            const u8* images, const float* times,
                                                            const float* table, const T* v,
                                                            const float* dmean, T* d, Refusal* refusal,
@@ -192,14 +192,14 @@ __device__ __forceinline__ void variational_bound_backward(const T* prediction, 
 /* Of one block: for more of them ptxas would keep to 64 registers, and spill. */
 #define EACH(T, suffix)                                                                                  \
   extern "C" __global__ void __launch_bounds__(THREADS, 1) variational_bound_##suffix(                   \
-      const T* RESTRICT prediction, const T* RESTRICT x, const u8* RESTRICT images,                      \
+      const T* RESTRICT prediction, const float* RESTRICT x, const u8* RESTRICT images,                  \
       const float* RESTRICT times, const float* RESTRICT table, const T* RESTRICT v,                     \
       float* RESTRICT terms, Refusal* RESTRICT refusal, int E, int rows) {                               \
     variational_bound(prediction, x, images, times, table, v, terms, refusal, E, rows);                  \
   }                                                                                                      \
   KERNEL(variational_bound_##suffix, THREADS)                                                            \
   extern "C" __global__ void __launch_bounds__(THREADS) variational_bound_backward_##suffix(             \
-      const T* RESTRICT prediction, const T* RESTRICT x, const u8* RESTRICT images,                      \
+      const T* RESTRICT prediction, const float* RESTRICT x, const u8* RESTRICT images,                  \
       const float* RESTRICT times, const float* RESTRICT table, const T* RESTRICT v,                     \
       const float* RESTRICT dmean, T* RESTRICT d, Refusal* RESTRICT refusal, long long elements, int E,  \
       int rows, double scale) {                                                                          \

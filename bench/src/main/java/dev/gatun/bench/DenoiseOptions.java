@@ -16,6 +16,7 @@ import dev.gatun.models.diffusion.SamplerSteps;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Locale;
+import java.util.Map;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Option;
 
@@ -70,6 +71,29 @@ final class DenoiseOptions {
     }
   }
 
+  /** Throws if noise was asked for where the way is given. */
+  void requireNoNoise(String why) {
+    if (eta != null || churn != null) {
+      throw new UsageException(
+          (eta != null ? "--eta " + eta : "--churn " + churn)
+              + ": "
+              + why
+              + "; leave the option out");
+    }
+  }
+
+  /** What figures of drawn images depend on, beside the model. */
+  void describe(Map<String, Object> all, Model model, String name) {
+    all.put("sampler", sampler(model, name));
+    if (model instanceof DenoisingModel denoising) {
+      all.put("samplerSteps", steps(denoising, method(denoising, name)));
+      all.put("guidance", guidance == null ? 1 : guidance);
+      all.put("eta", eta == null ? 0 : eta);
+      all.put("churn", churn == null ? 0 : churn);
+      all.put("threshold", thresholding().name().toLowerCase(Locale.ROOT));
+    }
+  }
+
   /**
    * How to draw.
    *
@@ -80,7 +104,7 @@ final class DenoiseOptions {
     if (eta != null && method != Method.DDIM) {
       throw new UsageException("--eta: is for --sampler ddim, not " + method.label());
     }
-    int count = steps == null ? method.usualSteps() : steps;
+    int count = steps(model, method);
     if (churn != null) {
       if (method != Method.HEUN || !(model instanceof Edm edm)) {
         throw new UsageException("--churn: is for --sampler heun and a run of edm");
@@ -102,9 +126,14 @@ final class DenoiseOptions {
         name, rows, guidance == null ? 1 : guidance, thresholding());
   }
 
-  /** Steps that were asked for. */
-  int steps(int usual) {
-    return steps == null ? usual : steps;
+  /** Steps that were asked for, or those that a method usually takes. */
+  int steps(DenoisingModel model, Method method) {
+    return steps == null ? method.usualSteps(model) : steps;
+  }
+
+  /** Steps that were asked for, or so many if the model has them. */
+  int steps(DenoisingModel model, int usual) {
+    return steps == null ? Math.min(usual, model.mostSteps()) : steps;
   }
 
   private static Method method(DenoisingModel model, String name) {
@@ -138,6 +167,20 @@ final class DenoiseOptions {
               + ": draws by an image that it is shown; use 'gatun "
               + (model.condition() == Condition.GREY ? "colorize" : "upscale")
               + "'");
+    }
+  }
+
+  /**
+   * Throws unless a model can be drawn from as the options ask for it.
+   *
+   * @param name null for the model's first
+   */
+  void require(Model model, String name) {
+    if (model instanceof DenoisingModel denoising) {
+      settings(denoising, name);
+    } else {
+      requireNone(model.name());
+      sampler(model, name);
     }
   }
 

@@ -28,7 +28,7 @@ final class DenoiseTask {
   private Path out;
 
   @Option(names = "--seed", paramLabel = "S", description = "of the draws (default: 0)")
-  private long seed;
+  private Long seed;
 
   @Option(
       names = "--class",
@@ -50,7 +50,26 @@ final class DenoiseTask {
   }
 
   long seed() {
-    return seed;
+    return seed == null ? 0 : seed;
+  }
+
+  /**
+   * Throws if a sampler was asked for by a command that has its own.
+   *
+   * @param why it has; part of the message
+   */
+  void requireNoSampler(String why) {
+    if (sampler != null) {
+      throw new UsageException("--sampler " + sampler + ": " + why + "; leave the option out");
+    }
+    denoise.requireNoNoise(why);
+  }
+
+  /** Throws if a seed was given where nothing is random. */
+  void requireNoSeed(String why) {
+    if (seed != null) {
+      throw new UsageException("--seed " + seed + ": " + why + "; leave the option out");
+    }
   }
 
   /** A model with the folder it is in. */
@@ -145,13 +164,7 @@ final class DenoiseTask {
           DenoisingSampler.Job job = jobs.next(x);
           try (DenoisingSampler sampler =
                   UsageException.ifRefused(() ->
-                      new DenoisingSampler(
-                          on,
-                          opened.model,
-                          checkpoint.weights(),
-                          each,
-                          type,
-                          Math.min(64, job.count())));
+                      new DenoisingSampler(on, opened.model, checkpoint.weights(), each, type));
               Progress progress = new Progress(console, each.name(), sampler.work(job.count()))) {
             long[] done = {0};
             x = sampler.run(job, step -> progress.update(++done[0], ""));

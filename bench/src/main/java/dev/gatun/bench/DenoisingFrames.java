@@ -1,6 +1,5 @@
 package dev.gatun.bench;
 
-import dev.gatun.engine.io.Images;
 import dev.gatun.models.Model.ImageShape;
 import dev.gatun.models.diffusion.DenoisingSampler;
 import java.io.IOException;
@@ -12,7 +11,6 @@ final class DenoisingFrames implements DenoisingSampler.Listener {
   private static final int HUNDREDTHS = 8;
   private static final int STRIP_COLUMNS = 10;
   private static final int STRIP_ROWS = 8;
-  private static final int PADDING = 2;
 
   private final int count;
   private final ImageShape shape;
@@ -63,16 +61,6 @@ final class DenoisingFrames implements DenoisingSampler.Listener {
         System.arraycopy(frames[frame], row * size, all, (row * columns + column) * size, size);
       }
     }
-    Images.writePng(
-        file,
-        Images.grid(
-            all,
-            rows * columns,
-            shape.height(),
-            shape.width(),
-            shape.channels(),
-            columns,
-            PADDING,
-            ImageFiles.scale(shape)));
+    ImageFiles.grid(file, all, rows * columns, shape, columns);
   }
 }

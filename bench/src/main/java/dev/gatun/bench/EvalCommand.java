@@ -22,6 +22,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.Callable;
+import java.util.stream.IntStream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -39,6 +40,10 @@ import picocli.CommandLine.Parameters;
     })
 final class EvalCommand implements Callable<Integer> {
   private static final int TIMES = 20;
+
+  /** Of the bound's noise and times; not 0, which trainings start from, and which draws theirs. */
+  private static final long BOUND_SEED = 0x626F756E64L;
+
   private static final List<String> METRICS = List.of("bpd", "fd", "kid", "pr");
 
   private final Console console;
@@ -59,7 +64,8 @@ final class EvalCommand implements Callable<Integer> {
       names = "--metrics",
       paramLabel = "M",
       split = ",",
-      description = "of bpd, fd, kid and pr (default: bpd where the model has it, else fd)")
+      description =
+          "of bpd, fd, kid and pr (default: bpd where the model has it, else fd; with --nearest none)")
   private List<String> metrics = new ArrayList<>();
 
   @Option(
@@ -93,11 +99,24 @@ final class EvalCommand implements Callable<Integer> {
     RunFolder folder = RunFolder.open(run);
     Set<String> wanted = wanted(folder.model());
     RunConfig config = folder.config();
-    Dataset images = DataSource.open(data, part, config.data().splitSeed());
+    Dataset whole = DataSource.open(data, part, config.data().splitSeed());
+    Dataset images =
+        limit == null || limit >= whole.count()
+            ? whole
+            : whole.subset(IntStream.range(0, limit).toArray());
     UsageException.ifRefused(() -> {
       Trainer.requireFits(folder.model(), images);
       return null;
     });
+    boolean scored = wanted.remove("bpd");
+    GeneratedFigures.Report report =
+        wanted.isEmpty() && !generated.wanted()
+            ? null
+            : generated.prepare(
+                folder,
+                wanted,
+                DataSource.open(data, Split.TRAIN, config.data().splitSeed()),
+                images);
     try (Device opened = device.open(console)) {
       DType type = DeviceOption.dtype(console, opened, config.training().dtype());
       try (RunFolder.Checkpoint checkpoint = folder.checkpoint(opened)) {
@@ -107,18 +126,16 @@ final class EvalCommand implements Callable<Integer> {
         all.put("steps", checkpoint.steps());
         all.put("data", data.toString());
         all.put("split", split);
-        if (wanted.remove("bpd")) {
+        if (scored) {
           score(opened, folder, checkpoint, type, images, all);
         }
-        if (!wanted.isEmpty() || generated.wanted()) {
-          Dataset training = DataSource.open(data, Split.TRAIN, config.data().splitSeed());
-          generated.report(
-              console, opened, folder, checkpoint, type, wanted, training, images, all);
+        if (report != null) {
+          report.make(console, opened, checkpoint, type, all);
         }
         all.put("parameters", checkpoint.weights().count());
         all.put("device", opened.name());
         all.put("dtype", type.label());
-        all.put("seed", config.training().seed());
+        all.put("trainingSeed", config.training().seed());
         if (json) {
           console.json(all);
         }
@@ -148,6 +165,9 @@ final class EvalCommand implements Callable<Integer> {
               + (times <= 0
                   ? ": must be positive"
                   : ": is for ddpm, whose bound is a sum over times; leave it out"));
+    }
+    if (metrics.isEmpty() && generated.wanted()) {
+      return new LinkedHashSet<>(); // the sheet alone
     }
     return new LinkedHashSet<>(!metrics.isEmpty() ? metrics : List.of(scored ? "bpd" : "fd"));
   }
@@ -181,10 +201,11 @@ final class EvalCommand implements Callable<Integer> {
       RunFolder.Checkpoint checkpoint,
       Dataset images,
       Map<String, Object> all) {
-    int count = limit == null ? images.count() : Math.min(limit, images.count());
+    int count = images.count();
     int terms = times == null ? Math.min(TIMES, model.schedule().steps() - 1) : times;
     BoundEvaluator.Score score;
-    try (BoundEvaluator evaluator = new BoundEvaluator(opened, model, checkpoint.weights(), 0);
+    try (BoundEvaluator evaluator =
+            new BoundEvaluator(opened, model, checkpoint.weights(), BOUND_SEED);
         Progress progress = new Progress(console, "eval", count)) {
       score =
           UsageException.ifRefused(() ->
@@ -194,6 +215,7 @@ final class EvalCommand implements Callable<Integer> {
     requireFinite(score.bitsPerDim());
     all.put("bitsPerDim", score.bitsPerDim());
     all.put("bitsPerDimIs", "variational bound");
+    all.put("bitsPerDimDtype", DType.F32.label());
     all.put("bitsPerDimError", score.standardError());
     all.put("times", terms);
     all.put("images", score.images());
@@ -222,7 +244,7 @@ final class EvalCommand implements Callable<Integer> {
       RunFolder.Checkpoint checkpoint,
       DType type,
       Dataset images) {
-    int count = limit == null ? images.count() : Math.min(limit, images.count());
+    int count = images.count();
     try (Evaluator evaluator = new Evaluator(opened, folder.model(), checkpoint.weights(), type);
         Progress progress = new Progress(console, "eval", count)) {
       return requireFinite(

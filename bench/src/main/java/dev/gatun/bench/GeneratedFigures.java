@@ -3,7 +3,6 @@ package dev.gatun.bench;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.data.Dataset;
-import dev.gatun.engine.io.Images;
 import dev.gatun.ffi.NativeFiles;
 import dev.gatun.models.Model;
 import dev.gatun.models.Sampler;
@@ -23,7 +22,6 @@ import picocli.CommandLine.Option;
 final class GeneratedFigures {
   private static final int SHEET_ROWS = 10;
   private static final int NEIGHBOURS = 7;
-  private static final int PADDING = 2;
 
   @Option(
       names = "--count",
@@ -65,42 +63,82 @@ final class GeneratedFigures {
   }
 
   /**
-   * Draws images, and reports on them.
+   * What is to be drawn, and held against what.
    *
    * @param wanted of fd, kid and pr; may be empty
    * @param test real images, of the split that was asked for
-   * @param all gets the figures
+   * @param classifier null where nothing is wanted
    */
-  void report(
-      Console console,
-      Device device,
-      RunFolder folder,
-      RunFolder.Checkpoint checkpoint,
-      DType type,
+  private record Plan(
       Set<String> wanted,
+      int images,
       Dataset training,
       Dataset test,
-      Map<String, Object> all)
-      throws IOException {
+      Classifier.Settings classifier) {}
+
+  /** Draws images, and reports on them. */
+  final class Report {
+    private final Plan plan;
+    private final RunFolder folder;
+
+    private Report(Plan plan, RunFolder folder) {
+      this.plan = plan;
+      this.folder = folder;
+    }
+
+    /**
+     * Puts the figures where the others are.
+     *
+     * @param all gets them
+     */
+    void make(
+        Console console,
+        Device device,
+        RunFolder.Checkpoint checkpoint,
+        DType type,
+        Map<String, Object> all)
+        throws IOException {
+      Model model = folder.model();
+      byte[] drawn = draw(console, device, model, checkpoint, type, plan.images);
+      all.put("drawn", plan.images);
+      all.put("drawSeed", seed);
+      denoise.describe(all, model, sampler);
+      if (!plan.wanted.isEmpty()) {
+        Metrics metrics = metrics(console, device, plan, drawn);
+        put(all, plan.wanted, metrics);
+        console.say(metrics.toString());
+      }
+      if (nearest != null) {
+        int rows = Math.min(SHEET_ROWS, plan.images);
+        sheet(drawn, rows, plan.training, model.imageShape());
+        console.say("wrote drawn images, and on their right those nearest to them, to " + nearest);
+      }
+    }
+  }
+
+  /**
+   * Checks all that can be known before anything is computed.
+   *
+   * @param wanted of fd, kid and pr; may be empty
+   * @param test real images, of the split that was asked for
+   */
+  Report prepare(RunFolder folder, Set<String> wanted, Dataset training, Dataset test) {
     Model model = folder.model();
     DenoiseOptions.requireDrawsAlone(folder.folder(), model);
-    int images = count != null ? count : Math.max(1, test.count() / 2);
+    denoise.require(model, sampler);
     if (wanted.isEmpty()) {
-      images = count != null ? count : SHEET_ROWS;
-    } else {
-      requireLabels(training);
+      int images = count != null ? count : SHEET_ROWS;
+      return new Report(new Plan(wanted, images, training, test, null), folder);
     }
-    byte[] drawn = draw(console, device, model, checkpoint, type, images);
-    all.put("drawn", images);
-    if (!wanted.isEmpty()) {
-      Metrics metrics = metrics(console, device, training, test, drawn, images);
-      put(all, wanted, metrics);
-      console.say(metrics.toString());
-    }
-    if (nearest != null) {
-      sheet(drawn, Math.min(SHEET_ROWS, images), training, model.imageShape());
-      console.say("wrote drawn images, and on their right those nearest to them, to " + nearest);
-    }
+    requireLabels(training);
+    int images = count != null ? count : Math.max(1, test.count() / 2);
+    Classifier.Settings classifier =
+        UsageException.ifRefused(() -> Classifier.Settings.of(training));
+    UsageException.ifRefused(() -> {
+      Metrics.requireEnough(classifier.net().features(), images, test.count() / 2);
+      return null;
+    });
+    return new Report(new Plan(wanted, images, training, test, classifier), folder);
   }
 
   private static void requireLabels(Dataset data) {
@@ -108,7 +146,8 @@ final class GeneratedFigures {
       throw new UsageException(
           "--metrics: fd, kid and pr are taken in the features of a classifier, and "
               + data.name()
-              + " has no classes; use bpd alone, or images in folders named after their classes");
+              + " has no classes; leave them out, or give images in folders named after their"
+              + " classes");
     }
   }
 
@@ -125,23 +164,23 @@ final class GeneratedFigures {
     }
   }
 
-  private static Metrics metrics(
-      Console console, Device device, Dataset training, Dataset test, byte[] drawn, int images)
+  private static Metrics metrics(Console console, Device device, Plan plan, byte[] drawn)
       throws IOException {
-    Classifier.Settings settings = UsageException.ifRefused(() -> Classifier.Settings.of(training));
-    try (Progress progress = new Progress(console, "classifier", settings.steps());
+    try (Progress progress = new Progress(console, "classifier", plan.classifier.steps());
         Classifier classifier =
             Classifier.open(
                 device,
-                training,
-                test,
-                settings,
+                plan.training,
+                plan.test,
+                plan.classifier,
                 NativeFiles.cacheRoot().resolve("classifiers"),
                 console::say,
                 done -> progress.update(done, ""))) {
       return UsageException.ifRefused(() ->
           Metrics.ofHalves(
-              classifier.features(test), classifier.features(drawn, images), classifier.hash()));
+              classifier.features(plan.test),
+              classifier.features(drawn, plan.images),
+              classifier.hash()));
     }
   }
 
@@ -181,16 +220,6 @@ final class GeneratedFigures {
         training.image(found.index(row, k), all, (row * columns + k + 1) * size);
       }
     }
-    Images.writePng(
-        nearest,
-        Images.grid(
-            all,
-            rows * columns,
-            shape.height(),
-            shape.width(),
-            shape.channels(),
-            columns,
-            PADDING,
-            ImageFiles.scale(shape)));
+    ImageFiles.grid(nearest, all, rows * columns, shape, columns);
   }
 }

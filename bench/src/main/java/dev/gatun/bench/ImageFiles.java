@@ -32,8 +32,12 @@ final class ImageFiles {
 
   /** A square grid of images, [N,H,W,C] u8. */
   static void grid(Path file, byte[] images, int count, ImageShape shape) throws IOException {
-    int columns = (int) Math.ceil(Math.sqrt(count));
-    int scale = scale(shape);
+    grid(file, images, count, shape, (int) Math.ceil(Math.sqrt(count)));
+  }
+
+  /** A grid with so many images in a row. */
+  static void grid(Path file, byte[] images, int count, ImageShape shape, int columns)
+      throws IOException {
     Images.writePng(
         file,
         UsageException.ifRefused(() ->
@@ -45,7 +49,7 @@ final class ImageFiles {
                 shape.channels(),
                 columns,
                 PADDING,
-                scale)));
+                scale(shape))));
   }
 
   /** The images as a NumPy array. */

@@ -4,6 +4,7 @@ import dev.gatun.engine.io.Image;
 import dev.gatun.engine.io.Images;
 import dev.gatun.models.Condition;
 import dev.gatun.models.Model;
+import dev.gatun.models.diffusion.DenoisingModel;
 import dev.gatun.models.diffusion.DenoisingSampler;
 import dev.gatun.models.diffusion.DenoisingSampler.Job;
 import dev.gatun.models.diffusion.DenoisingSampler.Known;
@@ -66,18 +67,10 @@ final class InpaintCommand implements Callable<Integer> {
     }
     byte[] pixels = ImageFiles.pixels("--image", image, task.run(), shape);
     byte[] kept = mask != null ? kept(shape) : kept(box, shape);
-    DenoisingSampler.Settings settings = task.settings(opened.model());
-    if (resample != null) {
-      int steps = task.denoise().steps(DenoisingSampler.Method.DDPM.usualSteps());
-      SamplerSteps rows =
-          UsageException.ifRefused(
-              () -> SamplerSteps.repaint(opened.model().path(steps), resample));
-      settings = task.denoise().settings("repaint", rows);
-    }
     task.draw(
         console,
         opened,
-        settings,
+        resample == null ? task.settings(opened.model()) : repaint(opened.model()),
         new Job(
             count,
             task.seed(),
@@ -86,6 +79,14 @@ final class InpaintCommand implements Callable<Integer> {
             null,
             new Known(DenoiseTask.repeat(pixels, count), DenoiseTask.repeat(kept, count))));
     return 0;
+  }
+
+  private DenoisingSampler.Settings repaint(DenoisingModel model) {
+    task.requireNoSampler("--resample goes along the path of ddpm");
+    int steps = task.denoise().steps(model, DenoisingSampler.Method.DDPM);
+    SamplerSteps rows =
+        UsageException.ifRefused(() -> SamplerSteps.repaint(model.path(steps), resample));
+    return task.denoise().settings("repaint", rows);
   }
 
   private byte[] kept(Model.ImageShape shape) throws IOException {
@@ -104,8 +105,18 @@ final class InpaintCommand implements Callable<Integer> {
               + shape.width());
     }
     byte[] kept = new byte[shape.height() * shape.width()];
+    boolean all = true;
     for (int i = 0; i < kept.length; i++) {
-      kept[i] = (byte) ((read.pixels()[i * read.channels()] & 0xFF) < 128 ? 1 : 0);
+      int brightest = 0;
+      for (int c = 0; c < read.channels(); c++) {
+        brightest = Math.max(brightest, read.pixels()[i * read.channels() + c] & 0xFF);
+      }
+      kept[i] = (byte) (brightest < 128 ? 1 : 0);
+      all &= kept[i] == 1;
+    }
+    if (all) {
+      throw new UsageException(
+          "--mask " + mask + ": is dark everywhere; make it bright where the image is drawn anew");
     }
     return kept;
   }

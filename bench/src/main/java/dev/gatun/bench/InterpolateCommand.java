@@ -51,13 +51,16 @@ final class InterpolateCommand implements Callable<Integer> {
     if (images.size() != 2 || count < 2) {
       throw new UsageException("two images lie at the ends: give --image twice, --count 2 or more");
     }
+    task.requireNoSampler("images are encoded and decoded along the path of ddim");
+    task.requireNoSeed("nothing is random here");
     byte[] both = new byte[2 * shape.dimensions()];
     for (int i = 0; i < 2; i++) {
       byte[] pixels = ImageFiles.pixels("--image", images.get(i), task.run(), shape);
       System.arraycopy(pixels, 0, both, i * pixels.length, pixels.length);
     }
     NoisePath path =
-        UsageException.ifRefused(() -> opened.model().path(task.denoise().steps(STEPS)));
+        UsageException.ifRefused(
+            () -> opened.model().path(task.denoise().steps(opened.model(), STEPS)));
     Settings[] settings = {
       task.denoise().settings("encode", SamplerSteps.encode(path)),
       task.denoise().settings("decode", SamplerSteps.decode(path))

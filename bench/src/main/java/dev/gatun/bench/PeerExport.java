@@ -138,7 +138,8 @@ final class PeerExport {
     }
   }
 
-  private static SafetensorsEntry entry(String name, Tensor tensor) {
+  /** A tensor's values and dtype under a name. */
+  static SafetensorsEntry entry(String name, Tensor tensor) {
     MemorySegment data = MemorySegment.ofArray(new byte[(int) tensor.spec().sizeBytes()]);
     tensor.read(data);
     return new SafetensorsEntry(name, tensor.dtype(), tensor.shape(), data);
@@ -157,7 +158,8 @@ final class PeerExport {
         t.emaDecay());
   }
 
-  private static List<SafetensorsEntry> stepped(
+  /** The averaged weights after the first step with these gradients. */
+  static List<SafetensorsEntry> stepped(
       Device device, TrainConfig training, Parameters weights, Parameters slopes) {
     try (Owned owned = new Owned()) {
       Parameters moved = owned.add(new Parameters(device, weights.specs()));

@@ -9,6 +9,7 @@ import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.diffusion.DenoisingSampler;
 import dev.gatun.models.diffusion.SamplerSteps;
 import dev.gatun.models.diffusion.UNet;
+import dev.gatun.models.train.Trainer;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -34,27 +35,31 @@ final class PeerUNetBench {
   /** Of a pixel's 256: where two roundings part a value that is half way between two of them. */
   private static final int LEVELS = 1;
 
+  private static final UNetResults RESULTS = new UNetResults(UNetSetup.MODEL);
+
   private PeerUNetBench() {}
 
   static Map<String, Object> train(Peer peer, Device device, Console console) throws IOException {
     PeerTrainBench.requireCpu(device);
-    Dataset data = TrainBench.data();
-    byte[] images = data.images(IntStream.range(0, UNetSetup.BATCH).toArray());
+    // as many images as a batch: every step sees them all
+    Dataset data = TrainBench.data().subset(IntStream.range(0, UNetSetup.BATCH).toArray());
     PeerCheck check = UNetSetup.check();
     boolean mixed = device.preferredDType() == DType.BF16;
     try (Parameters weights = UNetSetup.weights(device);
         Peer.Denoiser network = peer.open(UNetSetup.CONFIG, UNetSetup.TRAINING, weights);
-        UNetStep ours = new UNetStep(device, weights, images, DType.F32);
-        UNetStep oursMixed = mixed ? new UNetStep(device, weights, images, DType.BF16) : null) {
+        Trainer ours = trainer(device, weights, data, DType.F32);
+        Trainer oursMixed = mixed ? trainer(device, weights, data, DType.BF16) : null) {
       console.say("peer " + peer.name() + ": " + network.description());
-      Peer.Noisy first = ours.noisy(0);
+      Peer.Noisy first = RESULTS.noisy(device, data, 0);
       check.outputs(
           "a pixel's noise",
           "outputs",
-          ours.predict(first),
+          RESULTS.predict(device, weights, first, DType.F32),
           network.predict(first.x(), first.times()));
       check.gradients(
-          ours.gradients(first), network.gradients(first), UNetSetup.vanishing(weights));
+          RESULTS.gradients(device, weights, first),
+          network.gradients(first),
+          UNetSetup.vanishing(weights));
       ours.step();
       network.step(first);
       check.firstStep(
@@ -68,7 +73,7 @@ final class PeerUNetBench {
       // what a step is made of is drawn before it is timed: in the peer's favour
       List<Peer.Noisy> batches = new ArrayList<>();
       for (int i = 0; i < TRAIN_WARM_UP + TRAIN_ROUNDS * STEPS; i++) {
-        batches.add(ours.noisy(i + 1));
+        batches.add(RESULTS.noisy(device, data, i + 1));
       }
       Turns.Contender there =
           turns.add("peer f32", () -> loss[1] = network.step(batches.removeFirst()));
@@ -84,6 +89,13 @@ final class PeerUNetBench {
       result.put("steps", turns.report(there, "stepSeconds", console));
       return result;
     }
+  }
+
+  private static Trainer trainer(Device device, Parameters weights, Dataset data, DType type) {
+    Trainer trainer =
+        new Trainer(device, UNetSetup.MODEL, UNetSetup.TRAINING.withDType(type), data);
+    trainer.startFrom(weights);
+    return trainer;
   }
 
   static Map<String, Object> sample(Peer peer, Device device, Console console) {
@@ -146,7 +158,7 @@ final class PeerUNetBench {
     Philox philox = new Philox(SAMPLE_SEED);
     float[] noise = new float[UNetSetup.BATCH * size];
     for (int i = 0; i < noise.length; i++) {
-      noise[i] = (float) philox.normal(Philox.Stream.NOISE, i / size, i % size);
+      noise[i] = (float) philox.normal(Philox.Stream.SAMPLER, i / size, i % size);
     }
     return noise;
   }

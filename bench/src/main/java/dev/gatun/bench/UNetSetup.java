@@ -46,7 +46,12 @@ final class UNetSetup {
    * @return to be closed by the caller
    */
   static Parameters weights(Device device) {
-    Parameters weights = new Parameters(device, new UNet(CONFIG).parameters());
+    return weights(device, MODEL.parameters());
+  }
+
+  /** So too, of any U-Net. */
+  static Parameters weights(Device device, List<ParameterSpec> specs) {
+    Parameters weights = new Parameters(device, specs);
     Philox philox = new Philox(1);
     int subsequence = 0;
     for (ParameterSpec spec : weights.specs()) {

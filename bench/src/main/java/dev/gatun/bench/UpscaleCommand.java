@@ -4,51 +4,26 @@ import dev.gatun.engine.io.Image;
 import dev.gatun.engine.io.Images;
 import dev.gatun.models.Condition;
 import dev.gatun.models.Model;
-import dev.gatun.models.diffusion.DenoisingSampler.Job;
 import java.io.IOException;
 import java.nio.file.Path;
-import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Option;
 
 /** {@code gatun upscale}. */
 @Command(
     name = "upscale",
     description = "Draws what a small image may look like when it is larger.",
-    footer = {"", "RUN was trained with --set condition=half, or quarter."})
-final class UpscaleCommand implements Callable<Integer> {
-  private final Console console;
-
-  @Option(
-      names = "--image",
-      required = true,
-      paramLabel = "FILE",
-      description = "the small image, PNG or JPEG; a large one is made smaller first")
-  private Path image;
-
-  @Option(names = "--count", paramLabel = "N", description = "several draws (default: 1)")
-  private int count = 1;
-
-  @Mixin private DenoiseTask task = new DenoiseTask();
-
+    footer = {
+      "",
+      "An image as large as the model draws is made smaller first.",
+      "RUN was trained with --set condition=half, or quarter."
+    })
+final class UpscaleCommand extends ShownImageCommand {
   UpscaleCommand(Console console) {
-    this.console = console;
+    super(console, Condition.HALF, Condition.QUARTER);
   }
 
   @Override
-  public Integer call() throws IOException {
-    DenoiseTask.Opened opened = task.open(count, Condition.HALF, Condition.QUARTER);
-    byte[] shown = DenoiseTask.repeat(shown(opened), count);
-    task.draw(
-        console,
-        opened,
-        task.settings(opened.model()),
-        new Job(count, task.seed(), task.labels(count), shown, null));
-    return 0;
-  }
-
-  private byte[] shown(DenoiseTask.Opened opened) throws IOException {
+  byte[] shown(DenoiseTask.Opened opened, Path run, Path image) throws IOException {
     Model.ImageShape shape = opened.shape();
     Condition condition = opened.model().condition();
     Image read = Images.read(image);
@@ -65,7 +40,7 @@ final class UpscaleCommand implements Callable<Integer> {
               + "x"
               + read.width()
               + ", the model in "
-              + task.run()
+              + run
               + " is shown "
               + height
               + "x"
@@ -76,7 +51,7 @@ final class UpscaleCommand implements Callable<Integer> {
               + shape.width()
               + "; scale it to one of them");
     }
-    byte[] pixels = ImageFiles.colours("--image", image, task.run(), read, shape.channels());
+    byte[] pixels = ImageFiles.colours("--image", image, run, read, shape.channels());
     return large ? condition.of(pixels, 1, shape) : condition.enlarge(pixels, 1, shape);
   }
 }

@@ -102,10 +102,12 @@ class DenoisingCommandsTest {
   @Test
   void classesGuide() throws IOException {
     Path classes = folder.resolve("classes");
-    train("edm", data, classes, "--conditional").succeeds();
+    train("edm", data, classes, "--conditional", "--lr", 0.05).succeeds();
     byte[] one = npy("sample", classes, "--steps", 3, "--count", 2, "--class", 1);
     assertEquals(2 * 64, one.length);
-    npy("sample", classes, "--steps", 3, "--count", 2, "--class", 1, "--guidance", 3);
+    byte[] beyond =
+        npy("sample", classes, "--steps", 3, "--count", 2, "--class", 1, "--guidance", 3);
+    assertFalse(Arrays.equals(one, beyond), "guidance");
     byte[] churned = npy("sample", classes, "--steps", 3, "--count", 2, "--class", 1, "--churn", 9);
     assertFalse(Arrays.equals(one, churned), "churn");
     Path png = folder.resolve("never.png");
@@ -153,6 +155,11 @@ class DenoisingCommandsTest {
         npy("inpaint", run, "--image", png, "--mask", mask, "--steps", 3, "--resample", 2);
     again[5] = image[5];
     assertArrayEquals(image, again);
+    byte[] green = new byte[3 * 64];
+    green[3 * 5 + 1] = (byte) 255;
+    Images.writePng(mask, new Image(8, 8, 3, green));
+    byte[] coloured = npy("inpaint", run, "--image", png, "--mask", mask, "--steps", 3);
+    assertTrue(coloured[5] != image[5], "green is bright");
     // the upper rows stay, as with other models
     byte[] completed = npy("complete", run, "--image", png, "--rows", 5, "--count", 2);
     assertArrayEquals(Arrays.copyOf(image, 40), Arrays.copyOfRange(completed, 64, 104));
@@ -161,6 +168,16 @@ class DenoisingCommandsTest {
     Cli.run("inpaint", run, "--image", png, "--out", out, "--box", "2,3,7,1")
         .fails(2, "--box 2,3,7,1", "8 wide");
     Cli.run("inpaint", run, "--image", png, "--out", out, "--box", "a").fails(2, "--box a");
+    Images.writePng(mask, new Image(8, 8, 1, new byte[64]));
+    Cli.run("inpaint", run, "--image", png, "--out", out, "--mask", mask)
+        .fails(2, "--mask", "dark everywhere");
+    for (List<Object> option :
+        List.<List<Object>>of(List.of("--sampler", "heun"), List.of("--eta", 1))) {
+      List<Object> words = new ArrayList<>(List.of("inpaint", run, "--image", png, "--out", out));
+      words.addAll(List.of("--box", "1,1,1,1", "--resample", 2));
+      words.addAll(option);
+      Cli.run(words.toArray()).fails(2, option.getFirst().toString(), "--resample");
+    }
     Cli.run("inpaint", run, "--image", image(9, 1), "--out", out, "--box", "1,1,1,1")
         .fails(2, "9x9", "8x8");
     assertFalse(Files.exists(out));
@@ -218,8 +235,17 @@ class DenoisingCommandsTest {
       assertEquals(first[i] & 0xFF, drawn[i] & 0xFF, 12, "pixel " + i + " of the first");
       assertEquals(160, drawn[4 * 64 + i] & 0xFF, 12, "pixel " + i + " of the last");
     }
+    byte[] kept = npy("interpolate", run, "--image", a, "--image", b, "--count", 2);
+    for (int i = 0; i < 64; i++) {
+      assertEquals(first[i] & 0xFF, kept[i] & 0xFF, 12, "pixel " + i + " by the usual threshold");
+    }
     Path out = folder.resolve("never4.png");
     Cli.run("interpolate", run, "--image", a, "--out", out).fails(2, "--image twice");
+    Object[][] others = {{"--sampler", "heun"}, {"--eta", 1}, {"--churn", 2}, {"--seed", 5}};
+    for (Object[] other : others) {
+      Cli.run("interpolate", run, "--image", a, "--image", b, "--out", out, other[0], other[1])
+          .fails(2, other[0].toString(), "leave the option out");
+    }
     assertFalse(Files.exists(out));
   }
 
@@ -249,6 +275,21 @@ class DenoisingCommandsTest {
     assertFalse(Files.exists(png));
     Cli.run("curve", run, "--out", png).succeeds();
     Files.delete(png);
+  }
+
+  @Test
+  void aModelOfFewTimesDrawsInAsManySteps() throws IOException {
+    Path few = folder.resolve("few");
+    train("ddpm", data, few, "--set", "timesteps=12").succeeds();
+    for (String sampler : List.of("ddim", "ddpm", "dpmpp", "heun")) {
+      assertEquals(64, npy("sample", few, "--sampler", sampler, "--count", 1).length);
+    }
+    Path png = image(8, 1);
+    npy("inpaint", few, "--image", png, "--box", "1,1,2,2", "--resample", 2);
+    npy("interpolate", few, "--image", png, "--image", png, "--count", 2);
+    Path out = folder.resolve("never6.png");
+    Cli.run("sample", few, "--out", out, "--steps", 13).fails(2, "13 steps", "12");
+    assertFalse(Files.exists(out));
   }
 
   @Test
@@ -313,6 +354,32 @@ class DenoisingCommandsTest {
         assertTrue(json.hasNonNull(field), field);
       }
       assertFalse(json.has("bitsPerDim"), "edm has none");
+      assertEquals("heun", json.get("sampler").asText());
+      assertEquals(2, json.get("samplerSteps").asInt());
+      assertEquals("static", json.get("threshold").asText());
+      assertEquals(0, json.get("drawSeed").asInt());
+      assertEquals(0, json.get("trainingSeed").asInt());
+      Cli.Result few =
+          Cli.run("eval", trained, "--data", many, "--limit", 100, "--device", "cpu")
+              .fails(2, "64 features need more images", "50");
+      assertFalse(few.err().contains("sample"), "drawn before it is known that they are too few");
+      Files.delete(sheet);
+      JsonNode alone =
+          Cli.run(
+                  "eval",
+                  trained,
+                  "--data",
+                  many,
+                  "--device",
+                  "cpu",
+                  "--steps",
+                  2,
+                  "--nearest",
+                  sheet,
+                  "--json")
+              .succeeds()
+              .json();
+      assertFalse(alone.has("classifierFd"), "nobody asked for it");
       assertEquals(8 * 82 + 2, Images.read(sheet).width(), "an image and its seven nearest");
       assertEquals(10 * 82 + 2, Images.read(sheet).height());
     } finally {

@@ -46,7 +46,7 @@ class EvalAndSampleTest {
     assertTrue(json.get("parameters").asLong() > 1000);
     assertEquals("cpu", json.get("device").asText());
     assertTrue(List.of("f32", "bf16").contains(json.get("dtype").asText()));
-    assertEquals(2, json.get("seed").asInt());
+    assertEquals(2, json.get("trainingSeed").asInt());
     JsonNode train =
         Cli.run("eval", run, "--data", data, "--split", "train", "--limit", 70, "--json")
             .succeeds()

@@ -19,11 +19,6 @@ public enum DType {
     return bytes;
   }
 
-  /** True for the types gradients can flow through. */
-  public boolean isFloating() {
-    return this == F32 || this == BF16 || this == F64;
-  }
-
   /** The name used in messages and on the command line: {@code f32}, {@code bf16}, ... */
   public String label() {
     return name().toLowerCase(java.util.Locale.ROOT);

@@ -30,7 +30,8 @@ public final class Philox {
     TEST,
     TIMES,
     FLIP,
-    LABELS
+    LABELS,
+    SAMPLER
   }
 
   /** The 4 words of counter (c0,c1,c2,c3), written to {@code out}. */

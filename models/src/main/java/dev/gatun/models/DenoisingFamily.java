@@ -20,22 +20,9 @@ import java.util.Set;
 import java.util.function.Function;
 
 /** The models that make images out of noise. */
-final class DenoisingFamily<C extends Record> implements Family {
+final class DenoisingFamily<C extends Record> extends PresetFamily<C> {
   private static final double LABEL_DROPOUT = 0.1;
 
-  private interface Sizes<C> {
-    C of(Preset preset, Model.ImageShape shape, int classes);
-  }
-
-  private interface Training {
-    TrainConfig of(Preset preset, DType dtype, long seed);
-  }
-
-  private final String name;
-  private final Class<C> configType;
-  private final Function<C, Model> model;
-  private final Sizes<C> sizes;
-  private final Training training;
   private final List<Method> samplers;
 
   private DenoisingFamily(
@@ -45,11 +32,7 @@ final class DenoisingFamily<C extends Record> implements Family {
       Sizes<C> sizes,
       Training training,
       List<Method> samplers) {
-    this.name = name;
-    this.configType = configType;
-    this.model = model;
-    this.sizes = sizes;
-    this.training = training;
+    super(name, configType, model, sizes, training);
     this.samplers = samplers;
   }
 
@@ -72,56 +55,58 @@ final class DenoisingFamily<C extends Record> implements Family {
   }
 
   private static UNet.Config tiny(Model.ImageShape s, int classes) {
-    return new UNet.Config(
-        s.height(), s.width(), s.channels(), classes, 8, "1,2", 1, "", 8, 4, 0, true, false);
+    return unet(s, classes, 8, "1,2", 1, "", 8, 4, 0, true, false);
   }
 
   private static UNet.Config small(Model.ImageShape s, int classes) {
+    return unet(s, classes, 64, "1,2,2", 1, "", 64, 16, 0, true, false);
+  }
+
+  private static UNet.Config unet(
+      Model.ImageShape s,
+      int classes,
+      int filters,
+      String multipliers,
+      int blocks,
+      String attention,
+      int headChannels,
+      int groups,
+      double dropout,
+      boolean scaleShift,
+      boolean resnetResampling) {
     return new UNet.Config(
-        s.height(), s.width(), s.channels(), classes, 64, "1,2,2", 1, "", 64, 16, 0, true, false);
+        s.height(),
+        s.width(),
+        s.channels(),
+        classes,
+        filters,
+        multipliers,
+        blocks,
+        attention,
+        headChannels,
+        groups,
+        dropout,
+        scaleShift,
+        resnetResampling);
   }
 
   private static Ddpm.Config ddpm(Preset preset, Model.ImageShape s, int classes) {
-    UNet.Config net =
-        switch (preset) {
-          case TINY -> tiny(s, classes);
-          case SMALL -> small(s, classes);
-          // appendix B's network for CIFAR-10; its one head of 256 channels is two of 128 here
-          case PAPER ->
-              new UNet.Config(
-                  s.height(),
-                  s.width(),
-                  s.channels(),
-                  classes,
-                  128,
-                  "1,2,2,2",
-                  2,
-                  Integer.toString(s.height() / 2),
-                  128,
-                  32,
-                  0.1,
-                  false,
-                  false);
-        };
-    return preset == Preset.PAPER
-        ? new Ddpm.Config(
-            net,
-            1000,
-            NoiseSchedule.Kind.LINEAR,
-            Prediction.NOISE,
-            false,
-            0,
-            LABEL_DROPOUT,
-            Condition.NONE)
-        : new Ddpm.Config(
-            net,
-            1000,
-            NoiseSchedule.Kind.COSINE,
-            Prediction.VELOCITY,
-            false,
-            5,
-            LABEL_DROPOUT,
-            Condition.NONE);
+    return switch (preset) {
+      case TINY -> ddpm(tiny(s, classes), NoiseSchedule.Kind.COSINE, Prediction.VELOCITY, 5);
+      case SMALL -> ddpm(small(s, classes), NoiseSchedule.Kind.COSINE, Prediction.VELOCITY, 5);
+      case PAPER -> {
+        // appendix B's network for CIFAR-10; its one head of 256 channels is two of 128 here
+        String half = Integer.toString(s.height() / 2);
+        UNet.Config net = unet(s, classes, 128, "1,2,2,2", 2, half, 128, 32, 0.1, false, false);
+        yield ddpm(net, NoiseSchedule.Kind.LINEAR, Prediction.NOISE, 0);
+      }
+    };
+  }
+
+  private static Ddpm.Config ddpm(
+      UNet.Config net, NoiseSchedule.Kind schedule, Prediction prediction, double minSnr) {
+    return new Ddpm.Config(
+        net, 1000, schedule, prediction, false, minSnr, LABEL_DROPOUT, Condition.NONE);
   }
 
   private static Edm.Config edm(Preset preset, Model.ImageShape s, int classes) {
@@ -131,21 +116,10 @@ final class DenoisingFamily<C extends Record> implements Family {
           case SMALL -> small(s, classes);
           // table 7's DDPM++ for CIFAR-10, but two heads of 128 channels for one of 256, and
           // attention after each block on the way up, where the reference code has it once
-          case PAPER ->
-              new UNet.Config(
-                  s.height(),
-                  s.width(),
-                  s.channels(),
-                  classes,
-                  128,
-                  "2,2,2",
-                  4,
-                  Integer.toString(s.height() / 2),
-                  128,
-                  32,
-                  0.13,
-                  false,
-                  true);
+          case PAPER -> {
+            String half = Integer.toString(s.height() / 2);
+            yield unet(s, classes, 128, "2,2,2", 4, half, 128, 32, 0.13, false, true);
+          }
         };
     return new Edm.Config(net, -1.2, 1.2, Preconditioning.EDM, LABEL_DROPOUT, Condition.NONE);
   }
@@ -168,28 +142,8 @@ final class DenoisingFamily<C extends Record> implements Family {
   }
 
   @Override
-  public String name() {
-    return name;
-  }
-
-  @Override
-  public C config(Preset preset, Model.ImageShape shape, int classes) {
-    return sizes.of(preset, shape, classes);
-  }
-
-  @Override
-  public Class<C> configType() {
-    return configType;
-  }
-
-  @Override
   public Set<String> fixedKeys() {
     return Set.of("height", "width", "channels", "classes");
-  }
-
-  @Override
-  public TrainConfig training(Preset preset, DType dtype, long seed) {
-    return training.of(preset, dtype, seed);
   }
 
   @Override
@@ -199,11 +153,6 @@ final class DenoisingFamily<C extends Record> implements Family {
       case SMALL -> 10_000;
       case PAPER -> 800_000;
     };
-  }
-
-  @Override
-  public Model model(Record config) {
-    return model.apply(configType.cast(config));
   }
 
   @Override
@@ -221,7 +170,10 @@ final class DenoisingFamily<C extends Record> implements Family {
         denoising,
         weights,
         new DenoisingSampler.Settings(
-            sampler, method.steps(denoising, method.usualSteps(), 0), 1, Thresholding.STATIC),
+            sampler,
+            method.steps(denoising, method.usualSteps(denoising), 0),
+            1,
+            Thresholding.STATIC),
         dtype);
   }
 }

@@ -16,23 +16,8 @@ import java.util.Set;
 import java.util.function.Function;
 
 /** The models that draw an image pixel by pixel. */
-final class PixelFamily<C extends Record> implements Family {
+final class PixelFamily<C extends Record> extends PresetFamily<C> {
   private static final int LEVELS = 256;
-
-  /** The hyper-parameters of a preset. */
-  private interface Sizes<C> {
-    C of(Preset preset, Model.ImageShape shape, int classes);
-  }
-
-  private interface Training {
-    TrainConfig of(Preset preset, DType dtype, long seed);
-  }
-
-  private final String name;
-  private final Class<C> configType;
-  private final Function<C, Model> model;
-  private final Sizes<C> sizes;
-  private final Training training;
 
   private PixelFamily(
       String name,
@@ -40,11 +25,7 @@ final class PixelFamily<C extends Record> implements Family {
       Function<C, Model> model,
       Sizes<C> sizes,
       Training training) {
-    this.name = name;
-    this.configType = configType;
-    this.model = model;
-    this.sizes = sizes;
-    this.training = training;
+    super(name, configType, model, sizes, training);
   }
 
   static List<Family> all() {
@@ -140,28 +121,8 @@ final class PixelFamily<C extends Record> implements Family {
   }
 
   @Override
-  public String name() {
-    return name;
-  }
-
-  @Override
-  public C config(Preset preset, Model.ImageShape shape, int classes) {
-    return sizes.of(preset, shape, classes);
-  }
-
-  @Override
-  public Class<C> configType() {
-    return configType;
-  }
-
-  @Override
   public Set<String> fixedKeys() {
     return Set.of("height", "width", "channels", "levels", "classes");
-  }
-
-  @Override
-  public TrainConfig training(Preset preset, DType dtype, long seed) {
-    return training.of(preset, dtype, seed);
   }
 
   @Override
@@ -171,11 +132,6 @@ final class PixelFamily<C extends Record> implements Family {
       case SMALL -> 3_000;
       case PAPER -> 200_000;
     };
-  }
-
-  @Override
-  public Model model(Record config) {
-    return model.apply(configType.cast(config));
   }
 
   @Override

@@ -1293,7 +1293,7 @@ public final class ContractSuite {
         new ArrayList<>(
             List.of(
                 x,
-                x,
+                TensorSpec.of(DType.F32, s),
                 TensorSpec.of(DType.U8, s),
                 TensorSpec.of(DType.F32, s[0]),
                 TensorSpec.of(DType.F32, rows, VariationalBound.COLUMNS)));

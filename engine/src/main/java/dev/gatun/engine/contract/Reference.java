@@ -1202,7 +1202,7 @@ public final class Reference {
       }
       double noise =
           philox.normal(
-              Philox.Stream.NOISE, (int) state[2] + i / image, (long) step * image + i % image);
+              Philox.Stream.SAMPLER, (int) state[2] + i / image, (long) step * image + i % image);
       double v = row[2] * in.get(0)[i] + row[3] * d + row[4] * in.get(1)[i] + row[5] * s * noise;
       double size =
           Math.abs(row[2] * in.get(0)[i])
@@ -1396,10 +1396,6 @@ public final class Reference {
     /** Where an element of o is. */
     int outputAt(int n, int row, int head, int d) {
       return ((n * sizes.l() + row) * heads + head) * sizes.d() + d;
-    }
-
-    int statisticAt(int n, int row, int head) {
-      return (n * heads + head) * sizes.l() + row;
     }
 
     double get(int part, int n, int row, int head, int d) {

@@ -142,7 +142,7 @@ final class CpuDenoiseStep implements Launch {
     }
     return size
         * step.philox.normal(
-            Philox.Stream.NOISE,
+            Philox.Stream.SAMPLER,
             step.firstImage + i / image,
             (long) step.number * image + i % image);
   }

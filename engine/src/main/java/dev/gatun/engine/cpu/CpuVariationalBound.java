@@ -119,7 +119,7 @@ final class CpuVariationalBound {
   /** D. */
   private double denoised(Row row, int i) {
     double denoised =
-        row.pX * ScalarLoops.get(type, x, i) + row.pF * ScalarLoops.get(type, prediction, i);
+        row.pX * ScalarLoops.get(DType.F32, x, i) + row.pF * ScalarLoops.get(type, prediction, i);
     return Math.clamp(denoised, -1.0, 1.0);
   }
 

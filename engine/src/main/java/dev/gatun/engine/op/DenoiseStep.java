@@ -23,7 +23,7 @@ import java.util.List;
  *
  * and each image's time is {@code time}. The prediction is not looked at where pF is 0: the first
  * row draws the first image. e is the normal number (image, i * H * W * C + element) of the seed's
- * stream {@code NOISE}, so that an image does not depend on those drawn beside it.
+ * stream {@code SAMPLER}, so that an image does not depend on those drawn beside it.
  *
  * <p>s is 1, but for a network that has learned the variance of its steps: it tells v beside f, and
  * s = exp((w logMost + (1 - w) logLeast) / 2) with w = (v + 1) / 2, by the conditional v where
@@ -32,7 +32,8 @@ import java.util.List;
  * <p>Inpainting: where the mask is not 0 the known image takes the place of the denoised one. A
  * sampler that is linear in x and D moves x along the noise that x has by D; with the true D that
  * noise is the one drawn first, so that x is a noisy copy of the known image at every step, with
- * noise of that step's size, and the known image itself in the end, whichever the sampler. (The
+ * noise of that step's size, and the known image itself in the end, whichever the sampler. (With a
+ * learned variance the noise is larger or smaller than that by what was learned, until the end. The
  * papers replace x by such a copy, which is the same but for fresh noise.)
  *
  * <p>Inputs: x, P [N,H,W,C] f64, updated; prediction [N,H,W,C] or, with a learned variance,

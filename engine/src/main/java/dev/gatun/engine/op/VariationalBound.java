@@ -13,7 +13,7 @@ import java.util.List;
  * A term of the variational bound of a diffusion model of T steps: how far the model's step from x,
  * the image after t steps of noise, to one step less is from the true one.
  *
- * <p>Inputs: prediction [N,H,W,C] f32 or bf16; x, like it; images [N,H,W,C] u8; times [N] f32,
+ * <p>Inputs: prediction [N,H,W,C] f32 or bf16; x [N,H,W,C] f32; images [N,H,W,C] u8; times [N] f32,
  * whole numbers from 1 to T; table [T,8] f32; and, where the model has learned its variance, v,
  * like the prediction. Outputs: mean [1] f32 = scale * sum of the images' terms / N; terms [N] f32,
  * of each image the mean over its elements, in nats.
@@ -61,7 +61,10 @@ public record VariationalBound(double scale) implements Op {
     Checks.activation(this, in, prediction);
     Shape s = prediction.shape();
     require(s.rank() == 4, in, "the prediction must be [N,H,W,C]");
-    require(in.get(1).equals(prediction), in, "x must be like the prediction");
+    require(
+        in.get(1).equals(new TensorSpec(s, DType.F32)),
+        in,
+        "x must be of the prediction's shape, f32");
     require(
         in.get(2).equals(new TensorSpec(s, DType.U8)),
         in,

@@ -3,7 +3,6 @@ package dev.gatun.engine.train;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.Philox;
-import dev.gatun.engine.Shape;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.io.FormatException;
@@ -97,12 +96,29 @@ public final class Parameters implements AutoCloseable {
     return specs.stream().mapToLong(s -> s.shape().elements()).sum();
   }
 
+  /**
+   * Takes the values of others of the same names and shapes, of any device.
+   *
+   * @throws IllegalArgumentException naming the first that differs; nothing changes
+   */
   public void copyFrom(Parameters other) {
+    for (int i = 0; i < Math.max(specs.size(), other.specs.size()); i++) {
+      String here = i < specs.size() ? described(specs.get(i)) : "nothing";
+      String there = i < other.specs.size() ? described(other.specs.get(i)) : "nothing";
+      if (!here.equals(there)) {
+        throw new IllegalArgumentException(
+            "parameters of another network: " + there + " where " + here + " is expected");
+      }
+    }
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment raw = arena.allocate(flat.spec().sizeBytes());
       other.flat.read(raw);
       flat.write(raw);
     }
+  }
+
+  private static String described(ParameterSpec spec) {
+    return spec.name() + " " + spec.shape();
   }
 
   /** The values as checkpoint entries, each name with {@code prefix} before it. */
@@ -161,11 +177,6 @@ public final class Parameters implements AutoCloseable {
             "it is a checkpoint of another model, or of another configuration");
       }
     }
-  }
-
-  /** The shape of the flat arena. */
-  public Shape flatShape() {
-    return flat.shape();
   }
 
   @Override

@@ -397,22 +397,25 @@ class OpChecksTest {
     TensorSpec p = spec(DType.BF16, 2, 4, 3, 3);
     TensorSpec times = spec(F32, 2);
     TensorSpec rows = spec(F32, 9, 8);
+    TensorSpec x32 = spec(F32, 2, 4, 3, 3);
     VariationalBound bound = new VariationalBound(1);
-    assertEquals(List.of(spec(F32, 1), times), bound.check(List.of(p, p, known, times, rows)));
-    assertEquals(List.of(spec(F32, 1), times), bound.check(List.of(p, p, known, times, rows, p)));
-    message = refusal(bound, p, p, known, times, spec(F32, 9, 7));
+    assertEquals(List.of(spec(F32, 1), times), bound.check(List.of(p, x32, known, times, rows)));
+    assertEquals(List.of(spec(F32, 1), times), bound.check(List.of(p, x32, known, times, rows, p)));
+    message = refusal(bound, p, x32, known, times, spec(F32, 9, 7));
     assertTrue(message.contains("the table must be [T,8] f32"), message);
-    message = refusal(bound, p, p, known, times, rows, spec(F32, 2, 4, 3, 3));
+    message = refusal(bound, p, x32, known, times, rows, spec(F32, 2, 4, 3, 3));
     assertTrue(message.contains("v must be like the prediction"), message);
-    message = refusal(bound, p, p, mask, times, rows);
+    message = refusal(bound, p, x32, mask, times, rows);
     assertTrue(message.contains("images must be of the prediction's shape, u8"), message);
-    refusal(bound, p, spec(DType.BF16, 2, 4, 3, 1), known, times, rows);
-    refusal(bound, p, p, known, spec(F32, 3), rows);
-    refusal(new VariationalBound(Double.POSITIVE_INFINITY), p, p, known, times, rows);
+    message = refusal(bound, p, p, known, times, rows);
+    assertTrue(message.contains("x must be of the prediction's shape, f32"), message);
+    refusal(bound, p, spec(F32, 2, 4, 3, 1), known, times, rows);
+    refusal(bound, p, x32, known, spec(F32, 3), rows);
+    refusal(new VariationalBound(Double.POSITIVE_INFINITY), p, x32, known, times, rows);
     VariationalBoundBackward back = new VariationalBoundBackward(1);
-    assertEquals(List.of(p), back.check(List.of(p, p, known, times, rows, p, spec(F32, 1))));
-    refusal(back, p, p, known, times, rows, p);
-    refusal(back, p, p, known, times, rows, p, times);
+    assertEquals(List.of(p), back.check(List.of(p, x32, known, times, rows, p, spec(F32, 1))));
+    refusal(back, p, x32, known, times, rows, p);
+    refusal(back, p, x32, known, times, rows, p, times);
   }
 
   /** Labels and pixels are known when an op runs only; the message is as plain. */

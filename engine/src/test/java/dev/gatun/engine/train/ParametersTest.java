@@ -106,6 +106,21 @@ class ParametersTest extends WithDevice {
     }
   }
 
+  @Test
+  void aCopyOfAnotherNetworksIsRefusedInOneLine() {
+    List<ParameterSpec> fewer = SPECS.subList(0, SPECS.size() - 1);
+    try (Parameters from = initialized(SPECS, 7);
+        Parameters to = initialized(fewer, 3)) {
+      float[] before = to.flat().toFloats();
+      IllegalArgumentException e =
+          assertThrows(IllegalArgumentException.class, () -> to.copyFrom(from));
+      assertTrue(e.getMessage().contains(SPECS.getLast().name()), e.getMessage());
+      assertTrue(e.getMessage().contains("where nothing is expected"), e.getMessage());
+      assertFalse(e.getMessage().contains("\n"));
+      assertArrayEquals(before, to.flat().toFloats());
+    }
+  }
+
   private void assertRefused(Path file, List<ParameterSpec> specs, String... words)
       throws IOException {
     try (Parameters target = initialized(specs, 3);

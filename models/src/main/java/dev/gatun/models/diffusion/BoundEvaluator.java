@@ -116,7 +116,8 @@ public final class BoundEvaluator implements AutoCloseable {
    *
    * @param count terms that are computed of the T - 1 between the first and the last, of each image
    * @param progress is told how many images have been scored
-   * @throws IllegalArgumentException in one line if the images do not fit, or count is not 1 to T-1
+   * @throws IllegalArgumentException in one line if the images do not fit, or count is not 1 to
+   *     T-1; 0 where T is 1
    */
   public Score score(Dataset data, int limit, int count, IntConsumer progress) {
     Trainer.requireFits(model, data);
@@ -124,11 +125,13 @@ public final class BoundEvaluator implements AutoCloseable {
     if (scored < 1) {
       throw new IllegalArgumentException("no images to score: limit " + limit + " of " + data);
     }
-    if (count < 1 || count > schedule.steps() - 1) {
+    int between = schedule.steps() - 1;
+    if (count < Math.min(1, between) || count > between) {
       throw new IllegalArgumentException(
-          "the bound at " + count + " times: 1 to " + (schedule.steps() - 1));
+          "the bound at " + count + " times: " + Math.min(1, between) + " to " + between);
     }
     long start = System.nanoTime();
+    draws = 0;
     double sum = 0;
     double squares = 0;
     for (int first = 0; first < scored; first += BATCH) {

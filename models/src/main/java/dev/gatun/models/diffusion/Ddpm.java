@@ -74,6 +74,11 @@ public final class Ddpm extends DenoisingModel {
   }
 
   @Override
+  public int mostSteps() {
+    return config.timesteps;
+  }
+
+  @Override
   public NoisePath path(int steps) {
     return NoisePath.of(schedule, config.prediction, steps);
   }

@@ -1,5 +1,6 @@
 package dev.gatun.models.diffusion;
 
+import dev.gatun.engine.DType;
 import dev.gatun.engine.Graph;
 import dev.gatun.engine.Shape;
 import dev.gatun.engine.Value;
@@ -170,12 +171,17 @@ public final class DenoisingLoss {
     }
     List<Value> parts =
         graph.apply(new Split(images.shape().dim(3)), List.of(said)); // prediction, v
+    // the bound of the image as it is in f32: as a sampler has it, not rounded for the network
+    Diffuse whole = new Diffuse(training.seed(), training.first(), DType.F32);
+    Value x =
+        input.type() == DType.F32
+            ? noisy.get(0)
+            : graph.apply(whole, List.of(images, drawn.get(0), training.step())).getFirst();
     Value term =
         graph
             .apply(
                 new VariationalBound(bound.scale),
-                List.of(
-                    parts.get(0), noisy.get(0), images, drawn.get(1), bound.table, parts.get(1)))
+                List.of(parts.get(0), x, images, drawn.get(1), bound.table, parts.get(1)))
             .getFirst();
     return graph.apply(new Add(), error(graph, parts.get(0), noisy.get(1), drawn.get(2)), term);
   }

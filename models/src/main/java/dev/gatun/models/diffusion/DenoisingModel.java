@@ -101,6 +101,9 @@ public abstract class DenoisingModel implements Model {
     return false;
   }
 
+  /** How many steps a path may have. */
+  public abstract int mostSteps();
+
   /**
    * The noise levels that a sampler visits.
    *

@@ -23,7 +23,7 @@ import java.util.function.IntConsumer;
  * recorded once and replayed; its number lies on the device. Its state is in f64.
  */
 public final class DenoisingSampler implements Sampler {
-  /** Images drawn together where there are as many. */
+  /** The most images that are drawn together. */
   private static final int BATCH = 64;
 
   /** The samplers by name. */
@@ -37,14 +37,16 @@ public final class DenoisingSampler implements Sampler {
     /** {@link SamplerSteps#heun}. */
     HEUN;
 
-    /** Steps where the user does not say. */
-    public int usualSteps() {
-      return switch (this) {
-        case DDIM -> 50;
-        case DDPM -> 250;
-        case DPMPP -> 20;
-        case HEUN -> 18;
-      };
+    /** Steps where the user does not say; all that the model has, where those are fewer. */
+    public int usualSteps(DenoisingModel model) {
+      int usual =
+          switch (this) {
+            case DDIM -> 50;
+            case DDPM -> 250;
+            case DPMPP -> 20;
+            case HEUN -> 18;
+          };
+      return Math.min(usual, model.mostSteps());
     }
 
     /** As on the command line. */
@@ -84,7 +86,9 @@ public final class DenoisingSampler implements Sampler {
       String name, SamplerSteps steps, double guidance, Thresholding thresholding) {}
 
   /**
-   * What to draw; image k of a seed is the same whatever is drawn beside it.
+   * What to draw. Image k of a seed has the same noise whatever is drawn beside it, and is the same
+   * but for rounding: the network may add up in another order where it is given more images, or
+   * fewer.
    *
    * @param labels [count]; null where the model has no classes
    * @param condition [count,H,W,D] u8 as {@link Model#condition} says; null where there is none
@@ -135,27 +139,21 @@ public final class DenoisingSampler implements Sampler {
     byte[] denoised();
   }
 
-  private final Owned owned = new Owned();
+  private final Device device;
   private final DenoisingModel model;
+  private final Parameters weights;
   private final Settings settings;
+  private final DType type;
   private final Model.ImageShape shape;
-  private final int batch;
-  private final int network; // images it is run on: twice as many where it is guided
-  private final Tensor x;
-  private final Tensor previous;
-  private final Tensor state;
-  private final Tensor labels;
-  private final Tensor known;
-  private final Tensor mask;
-  private final Tensor condition; // or null
-  private final Program first;
-  private final Program step;
+  private final DenoiseStep denoise;
+  private final int most;
+  private Recorded recorded; // for as many images as were drawn together last; or null
 
   /**
-   * Prepares the step.
+   * Looks at what is asked for; the step is recorded when it is known how many images are drawn.
    *
    * @param weights of the network, read at each step
-   * @param batch images drawn together
+   * @param most images that are drawn together
    * @throws IllegalArgumentException in one line if the model cannot be guided
    */
   public DenoisingSampler(
@@ -164,65 +162,19 @@ public final class DenoisingSampler implements Sampler {
       Parameters weights,
       Settings settings,
       DType type,
-      int batch) {
+      int most) {
+    this.device = device;
     this.model = model;
+    this.weights = weights;
     this.settings = settings;
-    this.batch = batch;
+    this.type = type;
+    this.most = most;
     shape = model.imageShape();
-    DenoiseStep denoise =
-        new DenoiseStep(settings.thresholding, settings.guidance, model.learnedVariance());
+    denoise = new DenoiseStep(settings.thresholding, settings.guidance, model.learnedVariance());
     if (denoise.guided() && model.labelDropout() == 0) {
       throw new IllegalArgumentException(
           "guidance needs a network that also draws without a class: train one with classes and"
               + " labelDropout above 0");
-    }
-    network = denoise.guided() ? 2 * batch : batch;
-    try {
-      x = owned.add(tensor(device, DType.F64, batch, shape.channels()));
-      previous = owned.add(tensor(device, DType.F64, batch, shape.channels()));
-      state = owned.add(Tensor.allocate(device, DType.I32, 4));
-      labels = owned.add(Tensor.allocate(device, DType.U8, network));
-      known = owned.add(tensor(device, DType.U8, batch, shape.channels()));
-      mask = owned.add(tensor(device, DType.U8, batch, 1));
-      int shown = model.condition().channels(shape);
-      condition = shown == 0 ? null : owned.add(tensor(device, DType.U8, network, shown));
-      Tensor input = owned.add(tensor(device, type, network, shape.channels()));
-      Tensor times = owned.add(Tensor.allocate(device, DType.F32, network));
-      double[] rows = settings.steps.table();
-      Tensor table =
-          owned.add(
-              Tensor.allocate(
-                  device,
-                  TensorSpec.of(
-                      DType.F64, rows.length / DenoiseStep.COLUMNS, DenoiseStep.COLUMNS)));
-      table.writeDoubles(rows);
-
-      Graph begin = new Graph();
-      int says = shape.channels() * (model.learnedVariance() ? 2 : 1);
-      Tensor nothing = owned.add(tensor(device, type, network, says));
-      denoise(begin, denoise, begin.bind(nothing), table, input, times);
-      first = owned.add(begin.compile(device));
-
-      Graph graph = new Graph();
-      Model.Input in =
-          new Model.Input(
-              null,
-              graph.bind(labels),
-              condition == null ? null : graph.bind(condition),
-              type,
-              null);
-      Value said =
-          model.network(
-              graph,
-              name -> graph.bind(weights.get(name)),
-              graph.bind(input),
-              graph.bind(times),
-              in);
-      denoise(graph, denoise, said, table, input, times);
-      step = owned.add(graph.compile(device));
-    } catch (RuntimeException | Error e) {
-      owned.close();
-      throw e;
     }
   }
 
@@ -232,25 +184,111 @@ public final class DenoisingSampler implements Sampler {
     this(device, model, weights, settings, type, BATCH);
   }
 
-  private Tensor tensor(Device device, DType type, int count, int channels) {
-    return Tensor.allocate(device, type, count, shape.height(), shape.width(), channels);
+  /** The step for so many images, and the memory it works on. */
+  private final class Recorded implements AutoCloseable {
+    private final Owned owned = new Owned();
+    final int batch;
+    final int network; // images it is run on: twice as many where it is guided
+    final Tensor x;
+    final Tensor previous;
+    final Tensor state;
+    final Tensor labels;
+    final Tensor known;
+    final Tensor mask;
+    final Tensor condition; // or null
+    final Program first;
+    final Program step;
+
+    Recorded(int batch) {
+      this.batch = batch;
+      network = denoise.guided() ? 2 * batch : batch;
+      try {
+        x = owned.add(tensor(DType.F64, batch, shape.channels()));
+        previous = owned.add(tensor(DType.F64, batch, shape.channels()));
+        state = owned.add(Tensor.allocate(device, DType.I32, 4));
+        labels = owned.add(Tensor.allocate(device, DType.U8, network));
+        known = owned.add(tensor(DType.U8, batch, shape.channels()));
+        mask = owned.add(tensor(DType.U8, batch, 1));
+        int shown = model.condition().channels(shape);
+        condition = shown == 0 ? null : owned.add(tensor(DType.U8, network, shown));
+        Tensor input = owned.add(tensor(type, network, shape.channels()));
+        Tensor times = owned.add(Tensor.allocate(device, DType.F32, network));
+        double[] rows = settings.steps.table();
+        Tensor table =
+            owned.add(
+                Tensor.allocate(
+                    device,
+                    TensorSpec.of(
+                        DType.F64, rows.length / DenoiseStep.COLUMNS, DenoiseStep.COLUMNS)));
+        table.writeDoubles(rows);
+
+        Graph begin = new Graph();
+        int says = shape.channels() * (model.learnedVariance() ? 2 : 1);
+        Tensor nothing = owned.add(tensor(type, network, says));
+        denoise(begin, begin.bind(nothing), table, input, times);
+        first = owned.add(begin.compile(device));
+
+        Graph graph = new Graph();
+        Model.Input in =
+            new Model.Input(
+                null,
+                graph.bind(labels),
+                condition == null ? null : graph.bind(condition),
+                type,
+                null);
+        Value said =
+            model.network(
+                graph,
+                name -> graph.bind(weights.get(name)),
+                graph.bind(input),
+                graph.bind(times),
+                in);
+        denoise(graph, said, table, input, times);
+        step = owned.add(graph.compile(device));
+      } catch (RuntimeException | Error e) {
+        owned.close();
+        throw e;
+      }
+    }
+
+    private Tensor tensor(DType type, int count, int channels) {
+      return Tensor.allocate(device, type, count, shape.height(), shape.width(), channels);
+    }
+
+    private void denoise(Graph graph, Value said, Tensor table, Tensor input, Tensor times) {
+      List<Value> next =
+          graph.apply(
+              denoise,
+              List.of(
+                  graph.bind(x),
+                  graph.bind(previous),
+                  said,
+                  graph.bind(table),
+                  graph.bind(state),
+                  graph.bind(known),
+                  graph.bind(mask)));
+      graph.store(next.get(0), input);
+      graph.store(next.get(1), times);
+    }
+
+    @Override
+    public void close() {
+      owned.close();
+    }
   }
 
-  private void denoise(
-      Graph graph, DenoiseStep denoise, Value said, Tensor table, Tensor input, Tensor times) {
-    List<Value> next =
-        graph.apply(
-            denoise,
-            List.of(
-                graph.bind(x),
-                graph.bind(previous),
-                said,
-                graph.bind(table),
-                graph.bind(state),
-                graph.bind(known),
-                graph.bind(mask)));
-    graph.store(next.get(0), input);
-    graph.store(next.get(1), times);
+  /** The step for a job, recorded if the last one was for another number of images. */
+  private Recorded recorded(int count) {
+    int batch = together(count);
+    if (recorded == null || recorded.batch != batch) {
+      close();
+      recorded = new Recorded(batch);
+    }
+    return recorded;
+  }
+
+  private int together(int count) {
+    return Math.clamp(count, 1, most);
   }
 
   @Override
@@ -261,16 +299,13 @@ public final class DenoisingSampler implements Sampler {
   /** Runs of the network. */
   @Override
   public long work(int count) {
-    return (long) Math.ceilDiv(count, batch) * settings.steps.evaluations();
+    return (long) Math.ceilDiv(count, together(count)) * settings.steps.evaluations();
   }
 
   @Override
   public byte[] sample(Request request, IntConsumer progress) {
-    int evaluations = settings.steps.evaluations();
-    return pixels(
-        run(
-            job(request),
-            done -> progress.accept(done.first() / batch * evaluations + done.number())));
+    int[] done = {0};
+    return pixels(run(job(request), step -> progress.accept(++done[0])));
   }
 
   /**
@@ -314,59 +349,62 @@ public final class DenoisingSampler implements Sampler {
     requireFits(job);
     int size = shape.dimensions();
     double[] all = new double[job.count * size];
-    for (int from = 0; from < job.count; from += batch) {
-      int some = Math.min(batch, job.count - from);
-      write(job, from, some);
-      first.run();
+    Recorded on = recorded(job.count);
+    for (int from = 0; from < job.count; from += on.batch) {
+      int some = Math.min(on.batch, job.count - from);
+      write(job, from, some, on);
+      on.first.run();
       for (int i = 1; i <= settings.steps.evaluations(); i++) {
-        step.run();
-        listener.after(new Done(i, from, some));
+        on.step.run();
+        listener.after(new Done(on, i, from, some));
       }
-      System.arraycopy(x.toDoubles(), 0, all, from * size, some * size);
+      System.arraycopy(on.x.toDoubles(), 0, all, from * size, some * size);
     }
     return all;
   }
 
-  private void write(Job job, int from, int some) {
+  private void write(Job job, int from, int some, Recorded on) {
     int size = shape.dimensions();
     if (job.labels != null) {
-      byte[] own = new byte[network];
+      byte[] own = new byte[on.network];
       System.arraycopy(job.labels, from, own, 0, some);
-      Arrays.fill(own, batch, network, (byte) model.classes()); // those without a class
-      labels.write(own);
+      Arrays.fill(own, on.batch, on.network, (byte) model.classes()); // those without a class
+      on.labels.write(own);
     }
-    if (condition != null) {
-      int shown = condition.elements() / network;
-      byte[] own = new byte[network * shown];
-      for (int at = 0; at < network; at += batch) {
+    if (on.condition != null) {
+      int shown = on.condition.elements() / on.network;
+      byte[] own = new byte[on.network * shown];
+      for (int at = 0; at < on.network; at += on.batch) {
         System.arraycopy(job.condition, from * shown, own, at * shown, some * shown);
       }
-      condition.write(own);
+      on.condition.write(own);
     }
-    byte[] keep = new byte[batch * shape.height() * shape.width()];
+    byte[] keep = new byte[on.batch * shape.height() * shape.width()];
     if (job.known != null) {
-      byte[] own = new byte[batch * size];
+      byte[] own = new byte[on.batch * size];
       System.arraycopy(job.known.images, from * size, own, 0, some * size);
-      known.write(own);
-      int pixels = keep.length / batch;
+      on.known.write(own);
+      int pixels = keep.length / on.batch;
       System.arraycopy(job.known.mask, from * pixels, keep, 0, some * pixels);
     }
-    mask.write(keep);
-    double[] start = new double[batch * size];
+    on.mask.write(keep);
+    double[] start = new double[on.batch * size];
     if (job.start != null) {
       System.arraycopy(job.start, from * size, start, 0, some * size);
     }
-    x.writeDoubles(start);
-    previous.writeDoubles(new double[batch * size]);
-    state.writeDoubles(new double[] {(int) job.seed, (int) (job.seed >> 32), from, 0});
+    on.x.writeDoubles(start);
+    on.previous.writeDoubles(new double[on.batch * size]);
+    on.state.writeDoubles(new double[] {(int) job.seed, (int) (job.seed >> 32), from, 0});
   }
 
   private final class Done implements Step {
+    private final Recorded on;
     private final int number;
     private final int from;
     private final int some;
 
-    Done(int number, int from, int some) {
+    Done(Recorded on, int number, int from, int some) {
+      this.on = on;
       this.number = number;
       this.from = from;
       this.some = some;
@@ -394,7 +432,7 @@ public final class DenoisingSampler implements Sampler {
 
     @Override
     public byte[] noisy() {
-      double[] now = x.toDoubles();
+      double[] now = on.x.toDoubles();
       double spread = settings.steps.spread(number);
       Arrays.setAll(now, i -> now[i] / spread);
       return Arrays.copyOf(pixels(now), some * shape.dimensions());
@@ -402,7 +440,7 @@ public final class DenoisingSampler implements Sampler {
 
     @Override
     public byte[] denoised() {
-      return Arrays.copyOf(pixels(previous.toDoubles()), some * shape.dimensions());
+      return Arrays.copyOf(pixels(on.previous.toDoubles()), some * shape.dimensions());
     }
   }
 
@@ -455,6 +493,9 @@ public final class DenoisingSampler implements Sampler {
 
   @Override
   public void close() {
-    owned.close();
+    if (recorded != null) {
+      recorded.close();
+      recorded = null;
+    }
   }
 }

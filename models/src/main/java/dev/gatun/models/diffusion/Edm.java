@@ -55,6 +55,11 @@ public final class Edm extends DenoisingModel {
   }
 
   @Override
+  public int mostSteps() {
+    return Preconditioning.MOST_STEPS;
+  }
+
+  @Override
   public NoisePath path(int steps) {
     return config.preconditioning.path(steps);
   }

@@ -104,9 +104,4 @@ public final class NoiseSchedule {
   public double sigma(int t) {
     return Math.sqrt(1 - alphaBar[t]);
   }
-
-  /** Half the logarithm of the signal-to-noise ratio; infinite at 0. */
-  public double lambda(int t) {
-    return Math.log(alpha(t) / sigma(t));
-  }
 }

@@ -16,7 +16,7 @@ import java.util.List;
  *     table 1"
  */
 public record Preconditioning(double sigmaData, double sigmaMin, double sigmaMax, double rho) {
-  private static final int MOST_STEPS = 10_000;
+  static final int MOST_STEPS = 10_000;
 
   /** The paper's. */
   public static final Preconditioning EDM = new Preconditioning(0.5, 0.002, 80, 7);

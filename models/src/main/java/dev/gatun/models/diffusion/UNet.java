@@ -22,6 +22,7 @@ import dev.gatun.models.Model;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /**
  * The denoising U-Net: residual blocks at several resolutions, each half the one before, with
@@ -96,6 +97,11 @@ public final class UNet {
       require(
           attention.matches("(none|\\d{1,4}(,\\d{1,4})*)?"),
           "attention must be heights such as 16,8, or none, not '" + attention + "'");
+      for (String at : attention.matches("|none") ? new String[0] : attention.split(",")) {
+        require(
+            heights(height, last).contains(Integer.valueOf(at)),
+            "attention at height " + at + ": there are " + heights(height, last));
+      }
       require(
           headChannels > 0
               && headChannels <= 128
@@ -103,6 +109,10 @@ public final class UNet {
           "filters must be a multiple of headChannels, 1 to 128");
       require(groups > 0 && filters % groups == 0, "filters must be a multiple of groups");
       require(dropout >= 0 && dropout < 1, "dropout must be in [0,1)");
+    }
+
+    private static List<Integer> heights(int height, int last) {
+      return IntStream.iterate(1, f -> f <= last, f -> 2 * f).mapToObj(f -> height / f).toList();
     }
 
     private static void require(boolean condition, String message) {

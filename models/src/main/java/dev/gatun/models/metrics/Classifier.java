@@ -215,23 +215,25 @@ public final class Classifier implements AutoCloseable {
   private static Classifier train(
       Device device, FeatureNet net, Settings settings, Dataset data, IntConsumer progress) {
     TrainConfig training = settings.training(device.preferredDType());
-    Parameters weights;
     try (Trainer trainer = new Trainer(device, net, training, data)) {
       for (int step = 1; step <= settings.steps; step++) {
         trainer.step();
         progress.accept(step);
       }
-      weights = new Parameters(device, net.parameters());
-      weights.copyFrom(trainer.averagedWeights());
-    }
-    Classifier classifier = new Classifier(device, net, weights);
-    for (float value : weights.flat().toFloats()) {
-      if (!Float.isFinite(value)) {
-        classifier.close();
-        throw new DivergedException(settings.steps, value);
+      for (float value : trainer.averagedWeights().flat().toFloats()) {
+        if (!Float.isFinite(value)) {
+          throw new DivergedException(settings.steps, value);
+        }
       }
+      Parameters weights = new Parameters(device, net.parameters());
+      try {
+        weights.copyFrom(trainer.averagedWeights());
+      } catch (RuntimeException | Error e) {
+        weights.close();
+        throw e;
+      }
+      return new Classifier(device, net, weights);
     }
-    return classifier;
   }
 
   private static Classifier load(

@@ -80,19 +80,8 @@ public record Metrics(
   public static Metrics of(Features real, Features second, Features generated, String classifier) {
     Features.requireAlike(real, second);
     Features.requireAlike(real, generated);
+    requireEnough(real.size(), generated.count(), Math.min(real.count(), second.count()));
     int count = Math.min(generated.count(), Math.min(real.count(), second.count()));
-    if (count <= real.size()) {
-      throw new IllegalArgumentException(
-          "figures on "
-              + real.size()
-              + " features need more images than that of each kind: there are "
-              + generated.count()
-              + " generated ones and "
-              + real.count()
-              + " and "
-              + second.count()
-              + " real ones");
-    }
     Features a = real.draw(count, SEED);
     Features b = second.draw(count, SEED);
     Features g = generated.draw(count, SEED);
@@ -105,6 +94,26 @@ public record Metrics(
         PrecisionRecall.of(a, g),
         PrecisionRecall.of(a, b),
         classifier);
+  }
+
+  /**
+   * Throws unless covariances of so many images are not singular.
+   *
+   * @param features of an image
+   * @param real images of the smaller set
+   * @throws IllegalArgumentException in one line
+   */
+  public static void requireEnough(int features, int generated, int real) {
+    if (Math.min(generated, real) <= features) {
+      throw new IllegalArgumentException(
+          "figures on "
+              + features
+              + " features need more images than that of each kind: there are "
+              + generated
+              + " generated ones and "
+              + real
+              + " real ones in each half");
+    }
   }
 
   /** All figures with their floors, in one line. */

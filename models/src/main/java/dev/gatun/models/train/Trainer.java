@@ -137,6 +137,20 @@ public final class Trainer implements AutoCloseable {
     }
   }
 
+  /**
+   * Begins with weights that were trained elsewhere, in place of those of {@link Model#initialize}.
+   *
+   * @param initial copied
+   * @throws IllegalStateException if a step was taken
+   */
+  public void startFrom(Parameters initial) {
+    if (steps > 0) {
+      throw new IllegalStateException("the training is at step " + steps + " already");
+    }
+    weights.copyFrom(initial);
+    ema.copyFrom(initial);
+  }
+
   /** Throws {@link IllegalArgumentException} in one line if the images are not the model's. */
   public static void requireFits(Model model, Dataset data) {
     Model.ImageShape shape = model.imageShape();

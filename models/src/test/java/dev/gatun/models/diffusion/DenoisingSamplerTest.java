@@ -110,6 +110,47 @@ class DenoisingSamplerTest {
     return most;
   }
 
+  /** Where the network says that the variance is the larger one there is more noise on the way. */
+  @Test
+  void aLearnedVarianceIsTheNoise() {
+    Ddpm.Config plain = model(Prediction.IMAGE).config();
+    Ddpm model =
+        new Ddpm(
+            new Ddpm.Config(
+                plain.unet(),
+                plain.timesteps(),
+                plain.schedule(),
+                plain.prediction(),
+                true,
+                0,
+                plain.labelDropout(),
+                plain.condition()));
+    double[] spread = new double[2];
+    for (int i = 0; i < 2; i++) {
+      int at = i;
+      try (Parameters weights = fresh(model)) {
+        float[] said = new float[2 * model.imageShape().channels()];
+        Arrays.fill(said, said.length / 2, said.length, i == 0 ? -1 : 1);
+        weights.get("conv_out.bias").write(said);
+        try (DenoisingSampler sampler = sampler(model, weights, Method.DDPM, 8, 1, 64)) {
+          byte[] labels = model.classes() == 0 ? null : new byte[64];
+          double[] x =
+              sampler.run(
+                  new Job(64, 3, labels, null, null),
+                  step -> {
+                    if (step.number() == 7) {
+                      for (byte pixel : step.noisy()) {
+                        spread[at] += Math.abs((pixel & 0xFF) - 127.5);
+                      }
+                    }
+                  });
+          assertEquals(0, Arrays.stream(x).map(Math::abs).max().orElseThrow(), 1e-12, "grey");
+        }
+      }
+    }
+    assertTrue(spread[1] > 1.05 * spread[0], spread[1] + " and " + spread[0]);
+  }
+
   @Test
   void anImageIsTheSameWhateverIsDrawnBesideIt() {
     Ddpm model = model(Prediction.VELOCITY);

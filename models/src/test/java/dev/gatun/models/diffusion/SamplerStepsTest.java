@@ -219,6 +219,9 @@ class SamplerStepsTest {
     return Math.sqrt(sum / x.length);
   }
 
+  /** So many that a few near the edge between two modes do not decide. */
+  private static final int DRAWS = 4000;
+
   @Test
   void theErrorFallsAtTheSamplersOrder() {
     NoiseSchedule schedule = NoiseSchedule.cosine(4000);
@@ -229,7 +232,7 @@ class SamplerStepsTest {
                 draw(
                     SamplerSteps.ddim(NoisePath.of(schedule, Prediction.IMAGE, steps), 0),
                     noise,
-                    300,
+                    DRAWS,
                     7),
             40);
     double multistep =
@@ -238,7 +241,7 @@ class SamplerStepsTest {
                 draw(
                     SamplerSteps.dpmSolver(NoisePath.of(schedule, Prediction.IMAGE, steps)),
                     noise,
-                    300,
+                    DRAWS,
                     7),
             20);
     double heun =
@@ -247,7 +250,7 @@ class SamplerStepsTest {
                 draw(
                     SamplerSteps.heun(Preconditioning.EDM.path(steps)),
                     edm(Preconditioning.EDM),
-                    300,
+                    DRAWS,
                     7),
             20);
     System.out.printf("orders: ddim %.2f, dpm-solver++ %.2f, heun %.2f%n", ddim, multistep, heun);
@@ -335,6 +338,75 @@ class SamplerStepsTest {
           assertEquals(a[i], b[i], 1e-9 * (1 + Math.abs(a[i])), "number " + i);
         }
       }
+    }
+  }
+
+  private static double[] row(SamplerSteps sampler, int row) {
+    int n = DenoiseStep.COLUMNS;
+    return Arrays.copyOfRange(sampler.table(), row * n, (row + 1) * n);
+  }
+
+  /** Equation 15, between the two steps' own alphas; the last step has no noise to learn. */
+  @Test
+  void aLearnedVarianceLiesBetweenThePosteriorsAndTheSteps() {
+    NoiseSchedule schedule = NoiseSchedule.cosine(40);
+    SamplerSteps sampler = SamplerSteps.learned(NoisePath.of(schedule, Prediction.NOISE, 4));
+    assertEquals(4, sampler.evaluations());
+    for (int i = 0; i < 3; i++) {
+      double t = schedule.alphaBar(40 - 10 * i);
+      double s = schedule.alphaBar(30 - 10 * i);
+      double[] row = row(sampler, i + 1);
+      assertEquals(1, row[5], "noise of the learned size");
+      assertEquals(Math.log((1 - s) / (1 - t) * (1 - t / s)), row[8], 1e-9, "the posterior's");
+      assertEquals(Math.log(1 - t / s), row[9], 1e-9, "the step's");
+    }
+    assertEquals(0, row(sampler, 4)[5]);
+  }
+
+  /** Algorithm 1: from x_t to x_s, back to x_t by fresh noise, and again. */
+  @Test
+  void repaintTakesEachStepSeveralTimes() {
+    NoiseSchedule schedule = NoiseSchedule.cosine(40);
+    NoisePath path = NoisePath.of(schedule, Prediction.NOISE, 5);
+    SamplerSteps once = SamplerSteps.ddpm(path);
+    SamplerSteps thrice = SamplerSteps.repaint(path, 3);
+    assertEquals(5 * 3 - 2, thrice.evaluations(), "but the last, which ends without noise");
+    for (int i = 0; i < 4; i++) {
+      double t = schedule.alphaBar(40 - 8 * i);
+      double s = schedule.alphaBar(32 - 8 * i);
+      double k = Math.sqrt(t / s);
+      double[] plain = row(once, i + 1);
+      for (int again = 0; again < 2; again++) {
+        double[] row = row(thrice, 3 * i + again + 1);
+        assertEquals(k * plain[2], row[2], 1e-12, "x");
+        assertEquals(k * plain[3], row[3], 1e-12, "D");
+        assertEquals(k * k * plain[5] * plain[5] + 1 - t / s, row[5] * row[5], 1e-12, "noise");
+        assertEquals(40 - 8 * i, row[7], 1e-12, "the network is asked at t again");
+      }
+      assertArrayEquals(plain, row(thrice, 3 * i + 3), 1e-12);
+    }
+  }
+
+  /** Algorithm 2: gamma = min(S_churn / N, sqrt(2) - 1) in range; noise of S_noise. */
+  @Test
+  void churnAddsWhatSigmaGrowsBy() {
+    Preconditioning edm = Preconditioning.EDM;
+    NoisePath path = edm.path(18);
+    for (double churn : new double[] {3, 40}) {
+      double gamma = churn == 3 ? 3.0 / 18 : Math.sqrt(2) - 1;
+      SamplerSteps some = SamplerSteps.heun(edm, 18, SamplerSteps.Churn.of(churn));
+      int within = 0;
+      for (int i = 0; i < 17; i++) {
+        double sigma = path.levels().get(i + 1).sigma();
+        boolean inRange = sigma >= 0.05 && sigma <= 50;
+        within += inRange ? 1 : 0;
+        double grown = inRange ? sigma * (1 + gamma) : sigma;
+        double[] row = row(some, 2 * i + 2);
+        double added = 1.003 * Math.sqrt(Math.max(0, grown * grown - sigma * sigma));
+        assertEquals(added, row[5], 1e-9 * (1 + added), "noise after step " + i);
+        assertEquals(edm.time(grown), row[7], 1e-9, "asked where sigma is larger");
+      }
+      assertTrue(within > 5 && within < 17, within + " sigmas in range");
     }
   }
 

@@ -133,12 +133,18 @@ class UNetTest {
         "unet: height and width must be multiples of 4, since the last resolution is that much"
             + " smaller: use fewer multipliers",
         e.getMessage());
+    assertEquals(
+        "unet: attention at height 16: there are [28, 14, 7]",
+        assertThrows(
+                IllegalArgumentException.class,
+                () -> new UNet.Config(28, 28, 1, 0, 8, "1,2,2", 1, "16", 8, 4, 0, true, false))
+            .getMessage());
     assertThrows(
         IllegalArgumentException.class,
         () -> new UNet.Config(8, 8, 1, 0, 8, "1", 1, "4,", 8, 4, 0, true, false));
     assertThrows(
         IllegalArgumentException.class,
-        () -> new UNet.Config(8, 8, 1, 0, 8, "1", 1, "4", 3, 4, 0, true, false));
+        () -> new UNet.Config(8, 8, 1, 0, 8, "1", 1, "8", 3, 4, 0, true, false));
     assertThrows(
         IllegalArgumentException.class,
         () -> new UNet.Config(8, 8, 1, 0, 8, "1,x", 1, "", 8, 4, 0, true, false));

@@ -70,7 +70,7 @@ class MetricsTest {
             () -> Metrics.ofHalves(real, Sets.normal(8, 8, 0, 1, 2), HASH));
     assertEquals(
         "figures on 8 features need more images than that of each kind: there are 8 generated ones"
-            + " and 500 and 500 real ones",
+            + " and 500 real ones in each half",
         e.getMessage());
   }
 }

@@ -204,6 +204,24 @@ class TrainerTest extends WithDevice {
   }
 
   @Test
+  void aTrainingMayBeginWithWeightsFromElsewhere() {
+    try (Trainer first = trainer(0.02, 1);
+        Trainer second = trainer(0.02, 2)) {
+      for (int i = 0; i < 20; i++) {
+        first.step();
+      }
+      second.startFrom(first.averagedWeights());
+      assertArrayEquals(
+          first.averagedWeights().flat().toFloats(), second.averagedWeights().flat().toFloats());
+      double loss = second.step();
+      try (Trainer fresh = trainer(0.02, 2)) {
+        assertTrue(loss < 0.8 * fresh.step(), "loss " + loss);
+      }
+      assertThrows(IllegalStateException.class, () -> second.startFrom(first.averagedWeights()));
+    }
+  }
+
+  @Test
   void aLossThatIsNoNumberNamesTheStep() {
     try (Trainer trainer = trainer(1e30, 1)) {
       DivergedException e =
