@@ -136,6 +136,10 @@ final class CpuConvolution implements Launch {
   }
 
   private void planForward(Conv2d op, Tensor x, Weights w, Tensor bias, Tensor addend, Tensor y) {
+    if (Winograd.suits(device, op, x.dtype(), x.shape(), w.filters())) {
+      steps.add(new WinogradForward(device, owned, op, x, w.tensor, w.transposed, bias, addend, y));
+      return;
+    }
     ConvBox box = ConvBox.of(op, x.shape(), y.shape());
     ConvBox.Frame frame = box.frame(op, x.shape(), y.shape());
     DnnlDesc xDesc = image(frame == null ? x.shape() : frame.framed(), x.dtype());
@@ -258,6 +262,11 @@ final class CpuConvolution implements Launch {
     Tensor x = in.get(0);
     Tensor dy = in.get(1);
     Tensor dw = out.get(0);
+    if (Winograd.suits(device, op.forward(), x.dtype(), x.shape(), dy.shape().dim(3))) {
+      Tensor dbias = op.bias() ? out.get(1) : null;
+      steps.add(new WinogradBackwardWeights(device, owned, op.forward(), x, dy, dw, dbias));
+      return;
+    }
     Weights weights = new Weights(dw, false);
     ConvBox box =
         x.dtype() == DType.BF16

@@ -48,6 +48,7 @@ public final class CpuDevice extends Device {
   private final ExecutorService executor;
   private final Workers workers;
   private final Loops loops;
+  private final boolean winograd;
   private final Activations activations;
   private final CpuDevice parent;
   private final Scratchpad scratchpad = new Scratchpad(this);
@@ -70,6 +71,7 @@ public final class CpuDevice extends Device {
     this.loops = loops;
     activations = new Activations(loops);
     this.parent = parent;
+    winograd = loops.tiles() != null && !"off".equals(System.getProperty("gatun.winograd"));
     dnnl = new Dnnl();
     workers = new Workers(threads - 1);
     executor =
@@ -187,6 +189,11 @@ public final class CpuDevice extends Device {
   @Override
   protected boolean holds(Tensor tensor) {
     return super.holds(tensor) || tensor.device() == parent;
+  }
+
+  /** Whether 3x3 convolutions in f32 may be computed with fewer products: see {@link Winograd}. */
+  boolean usesWinograd() {
+    return winograd;
   }
 
   /** The memory of a tensor on this device. */

@@ -137,6 +137,9 @@ interface Loops {
    */
   void throughSilu(float[] x, float[] dy, float[] mean, float[] factor, float[] offset, int n);
 
+  /** What {@link Winograd} takes; null where it would cost more than it saves. */
+  TileLoops tiles();
+
   /** The sum of squares, in f64. */
   double squaredNorm(float[] x, int at, int n);
 

@@ -271,4 +271,9 @@ final class ScalarLoops implements Loops {
       dy[i] *= g[i] * (1 + v * (1 - g[i]));
     }
   }
+
+  @Override
+  public TileLoops tiles() {
+    return null;
+  }
 }

@@ -29,6 +29,7 @@ final class VectorLoops implements Loops {
   private static final int L = F.length();
 
   private static final ScalarLoops SCALAR = new ScalarLoops();
+  private static final VectorTiles TILES = new VectorTiles();
 
   @Override
   public String description() {
@@ -374,37 +375,6 @@ final class VectorLoops implements Loops {
     return even + odd;
   }
 
-  // exponentials first, sums in a loop of their own: in one loop C2 makes both slower
-
-  private static FloatVector expsF32(
-      MemorySegment scores, long from, int whole, float scale, float shift, MemorySegment w) {
-    exps(scores, from, whole, scale, shift, w);
-    FloatVector sum = FloatVector.zero(F);
-    for (int i = 0; i < whole; i += L) {
-      sum = sum.add(f32(w, from + i));
-    }
-    return sum;
-  }
-
-  private static FloatVector expsBf16(
-      MemorySegment scores, long from, int whole, float scale, float shift, MemorySegment w) {
-    exps(scores, from, whole, scale, shift, scores);
-    FloatVector sum = FloatVector.zero(F);
-    for (int i = 0; i < whole; i += L) {
-      FloatVector v = f32(scores, from + i);
-      bf16(v, w, from + i);
-      sum = sum.add(v);
-    }
-    return sum;
-  }
-
-  private static void exps(
-      MemorySegment scores, long from, int whole, float scale, float shift, MemorySegment w) {
-    for (int i = 0; i < whole; i += L) {
-      f32(exp(f32(scores, from + i).mul(scale).sub(shift)), w, from + i);
-    }
-  }
-
   @Override
   public void expSlopes(
       MemorySegment scores,
@@ -665,5 +635,10 @@ final class VectorLoops implements Loops {
       FloatVector g = u.add(v).mul(0.5f).mul(r);
       g.mul(ONE.sub(g).fma(z, ONE)).mul(FloatVector.fromArray(F, dy, i)).intoArray(dy, i);
     }
+  }
+
+  @Override
+  public TileLoops tiles() {
+    return TILES;
   }
 }

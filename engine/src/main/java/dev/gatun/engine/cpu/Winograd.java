@@ -1,0 +1,234 @@
+package dev.gatun.engine.cpu;
+
+import static dev.gatun.ffi.onednn.OneDnn.dnnl_f32;
+
+import dev.gatun.engine.DType;
+import dev.gatun.engine.Shape;
+import dev.gatun.engine.op.Conv2d;
+import dev.gatun.engine.op.Taps;
+import dev.gatun.ffi.DnnlDesc;
+
+/**
+ * Convolutions of 3x3 taps in f32 by Winograd's F(4x4,3x3): of each patch of 6x6 pixels come 4x4
+ * outputs, by 36 products of a pixel and a weight where plain sums take 144. Products of all
+ * patches at one of the 36 places, over all channels, are one product of matrices.
+ *
+ * <p>Patches of a few rows of them go through memory that stays in the second cache: transformed,
+ * multiplied, transformed back. All of that memory is the device's scratchpad.
+ *
+ * <p>Rounding errors are five to six times those of plain sums, and those of a patch's largest
+ * pixels reach all of its outputs.
+ *
+ * @see "Lavin and Gray 2016, Fast Algorithms for Convolutional Neural Networks, section 4"
+ */
+abstract class Winograd implements Runnable {
+  static final int TILE = 4;
+  static final int PATCH = 6;
+  static final int PLACES = PATCH * PATCH;
+  private static final int VECTOR = 16;
+
+  /** Fewer channels, and transforms cost more than products save. */
+  private static final int LEAST_CHANNELS = 32;
+
+  /** Fewer tiles, and what the weights' transform costs does. */
+  private static final int LEAST_TILES = 128;
+
+  private static final int LEAST_CHUNK_TILES = 64;
+
+  /** Weights that are transformed at a time. */
+  static final int WEIGHTS = 512;
+
+  final CpuDevice device;
+  final TileLoops loops;
+  final int images;
+  final int height;
+  final int width;
+  final int down; // tiles of an image
+  final int across;
+  final int channels;
+  final int filters;
+  private long size; // of the scratch memory
+
+  Winograd(CpuDevice device, Shape x, int filters) {
+    this.device = device;
+    this.filters = filters;
+    loops = device.loops().tiles();
+    images = x.dim(0);
+    height = x.dim(1);
+    width = x.dim(2);
+    channels = x.dim(3);
+    down = Math.ceilDiv(height, TILE);
+    across = Math.ceilDiv(width, TILE);
+  }
+
+  /** Whether a convolution of stride 1 can be computed so, and faster. */
+  static boolean suits(CpuDevice device, Conv2d op, DType type, Shape x, int filters) {
+    int channels = x.dim(3);
+    int tiles = x.dim(0) * Math.ceilDiv(x.dim(1), TILE) * Math.ceilDiv(x.dim(2), TILE);
+    return device.usesWinograd()
+        && type == DType.F32
+        && op.strideH() == 1
+        && op.strideW() == 1
+        && places(op.taps()) != null
+        && x.dim(1) >= TILE - 1
+        && x.dim(2) >= TILE - 1
+        && tiles >= LEAST_TILES
+        && Math.min(channels, filters) >= LEAST_CHANNELS
+        && channels % VECTOR == 0
+        && filters % VECTOR == 0;
+  }
+
+  /** Which tap is at each of the 3x3 places, row by row; null if they are others. */
+  static int[] places(Taps taps) {
+    int[] at = new int[9];
+    if (taps.count() != 9) {
+      return null;
+    }
+    for (int t = 0; t < 9; t++) {
+      Taps.Tap tap = taps.list().get(t);
+      if (Math.abs(tap.dy()) > 1 || Math.abs(tap.dx()) > 1) {
+        return null;
+      }
+      at[(tap.dy() + 1) * 3 + tap.dx() + 1] = t;
+    }
+    return at;
+  }
+
+  /** Room for so many f32 in the scratch memory; where it begins, in bytes. */
+  final long room(long elements) {
+    long at = size;
+    size += (4 * elements + 63) / 64 * 64;
+    return at;
+  }
+
+  final void reserve() {
+    device.scratchpad().reserve(size);
+  }
+
+  final int strips() {
+    return images * down;
+  }
+
+  /** Strips of tiles that are worked on at a time. */
+  final int stripsPerChunk(long bytes) {
+    long most = Math.max(LEAST_CHUNK_TILES, bytes / (4L * PLACES * (channels + filters)));
+    int strips = Math.clamp(most / across, 1, strips());
+    return Math.ceilDiv(strips(), Math.ceilDiv(strips(), strips)); // evenly
+  }
+
+  static DnnlDesc matrices(int rows, int columns, long down, long across) {
+    return DnnlDesc.strided(
+        dnnl_f32(),
+        new long[] {PLACES, rows, columns},
+        new long[] {(long) rows * columns, down, across});
+  }
+
+  static void zero(long address, long elements) {
+    TileLoops.MEMORY.asSlice(address, 4 * elements).fill((byte) 0);
+  }
+
+  /** Transforms of one thread, with memory of its own. */
+  final class Transforms {
+    private final TileLoops.Streams s = new TileLoops.Streams();
+    private final int longest = Math.max(channels, filters);
+    private final int rowLength = (TILE * across + 2) * longest;
+    private final long rows = room((long) PATCH * rowLength);
+    private final long zeros = room((long) width * longest);
+    private final long unused = room((long) width * longest);
+    private long base;
+
+    /** Before a chunk; memory is as others left it. */
+    void begin(long scratch) {
+      base = scratch;
+      zero(scratch + zeros, (long) width * longest);
+    }
+
+    /** What lies left and right of the image. */
+    private void frame(int c, int left, int columns) {
+      for (int r = 0; r < PATCH; r++) {
+        long row = base + rows + 4L * r * columns * c;
+        zero(row, (long) left * c);
+        zero(row + 4L * (left + width) * c, (long) (columns - left - width) * c);
+      }
+    }
+
+    private long row(long image, int strip, int row, int c, long outside) {
+      int i = strip % down * TILE + row;
+      return i < 0 || i >= height
+          ? outside
+          : image + 4L * (((long) strip / down * height + i) * width) * c;
+    }
+
+    /**
+     * Patches of a strip of x [N,H,W,C] to V [36][tiles][C], or as many of its gradients.
+     *
+     * @param first of the strip's tiles among those of V
+     */
+    void pixels(long x, int strip, int c, long v, int tiles, int first) {
+      int columns = TILE * across + 2;
+      frame(c, 1, columns);
+      for (int r = 0; r < PATCH; r++) {
+        s.in[r] = row(x, strip, r - 1, c, base + zeros);
+        s.out[r] = base + rows + 4L * (r * columns + 1) * c;
+      }
+      loops.pixels(s.of(width * c));
+      for (int r = 0; r < PATCH; r++) {
+        for (int j = 0; j < PATCH; j++) {
+          s.in[j] = base + rows + 4L * (r * columns + j) * c;
+          s.out[j] = v + 4L * ((long) (r * PATCH + j) * tiles + first) * c;
+        }
+        loops.pixels(s.of(across, c, TILE * c, c));
+      }
+    }
+
+    /** Of a strip of dy [N,H,W,K] to [36][tiles][K]. */
+    void slopes(long dy, int strip, int k, long v, int tiles, int first) {
+      int columns = TILE * across;
+      frame(k, 0, columns);
+      for (int r = 0; r < TILE; r++) {
+        s.in[r] = row(dy, strip, r, k, base + zeros);
+      }
+      for (int r = 0; r < PATCH; r++) {
+        s.out[r] = base + rows + 4L * r * columns * k;
+      }
+      loops.slopes(s.of(width * k));
+      for (int r = 0; r < PATCH; r++) {
+        for (int j = 0; j < TILE; j++) {
+          s.in[j] = base + rows + 4L * (r * columns + j) * k;
+        }
+        for (int j = 0; j < PATCH; j++) {
+          s.out[j] = v + 4L * ((long) (r * PATCH + j) * tiles + first) * k;
+        }
+        loops.slopes(s.of(across, k, TILE * k, k));
+      }
+    }
+
+    /**
+     * Products [36][tiles][K] of a strip to y [N,H,W,K].
+     *
+     * @param plus [W,K], added to each row
+     * @param addend like y, or 0
+     */
+    void outputs(long m, int tiles, int first, int k, int strip, long y, long plus, long addend) {
+      int columns = TILE * across;
+      for (int r = 0; r < PATCH; r++) {
+        for (int j = 0; j < PATCH; j++) {
+          s.in[j] = m + 4L * ((long) (r * PATCH + j) * tiles + first) * k;
+        }
+        for (int j = 0; j < TILE; j++) {
+          s.out[j] = base + rows + 4L * (r * columns + j) * k;
+        }
+        loops.outputs(s.of(across, k, k, TILE * k));
+      }
+      for (int r = 0; r < PATCH; r++) {
+        s.in[r] = base + rows + 4L * r * columns * k;
+      }
+      s.in[PATCH] = plus;
+      for (int r = 0; r < TILE; r++) {
+        s.in[PATCH + 1 + r] = addend == 0 ? base + zeros : row(addend, strip, r, k, base + zeros);
+        s.out[r] = row(y, strip, r, k, base + unused);
+      }
+      loops.outputsPlus(s.of(width * k));
+    }
+  }
+}

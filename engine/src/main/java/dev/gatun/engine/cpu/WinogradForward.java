@@ -1,0 +1,223 @@
+package dev.gatun.engine.cpu;
+
+import static dev.gatun.ffi.onednn.OneDnn.*;
+
+import dev.gatun.engine.DType;
+import dev.gatun.engine.Owned;
+import dev.gatun.engine.Tensor;
+import dev.gatun.engine.op.Conv2d;
+import dev.gatun.ffi.Dnnl;
+import dev.gatun.ffi.DnnlDesc;
+import dev.gatun.ffi.DnnlPrimitive;
+import java.lang.foreign.MemorySegment;
+import java.util.concurrent.ConcurrentLinkedQueue;
+
+/**
+ * y = x * w and what is added, see {@link Winograd}; the gradient of x too, where w is seen the
+ * other way round. Chunks of strips are divided among threads.
+ */
+final class WinogradForward extends Winograd {
+  /** What a chunk's patches and products may take: they stay in a cache. */
+  private static final long CHUNK_BYTES = 4 << 20;
+
+  private final Tensor x;
+  private final Tensor w;
+  private final boolean transposed;
+  private final int[] places;
+  private final Tensor bias;
+  private final Tensor addend;
+  private final Tensor y;
+  private final int stripsPerChunk;
+  private final int tiles;
+  private final long dense; // weights [36][C][K]; transposed [36][K][C]
+  private final long packed;
+  private final long packScratch;
+  private final DnnlPrimitive pack;
+  private final DnnlDesc denseDesc;
+  private final DnnlDesc packedDesc;
+  private final Owned owned;
+  private final ConcurrentLinkedQueue<Lane> free = new ConcurrentLinkedQueue<>();
+  private long bound; // the scratch memory that primitives were told of
+
+  /**
+   * Allocates nothing but what {@code owned} closes.
+   *
+   * @param transposed whether w is [T,K,C]
+   * @param bias [K], or null
+   * @param addend like y or [N,1,1,K], or null
+   */
+  WinogradForward(
+      CpuDevice device,
+      Owned owned,
+      Conv2d op,
+      Tensor x,
+      Tensor w,
+      boolean transposed,
+      Tensor bias,
+      Tensor addend,
+      Tensor y) {
+    super(device, x.shape(), y.shape().dim(3));
+    this.owned = owned;
+    this.x = x;
+    this.w = w;
+    this.transposed = transposed;
+    this.bias = bias;
+    this.addend = addend;
+    this.y = y;
+    places = places(op.taps());
+    stripsPerChunk = stripsPerChunk(CHUNK_BYTES);
+    tiles = stripsPerChunk * across;
+    long cells = (long) PLACES * channels * filters;
+    dense = room(cells + 18L * WEIGHTS);
+    int lanes = Math.min(device.workers().threads(), Math.ceilDiv(strips(), stripsPerChunk));
+    for (int i = 0; i < lanes; i++) {
+      free.add(new Lane());
+    }
+    packedDesc = owned.add(free.element().product.chosen(dnnl_query_weights_md()));
+    denseDesc =
+        owned.add(matrices(channels, filters, transposed ? 1 : filters, transposed ? channels : 1));
+    packed = room(packedDesc.sizeBytes() / 4);
+    pack = owned.add(DnnlPrimitive.reorder(device.dnnl(), denseDesc, packedDesc));
+    packScratch = room(pack.scratchpadBytes() / 4);
+    free.forEach(lane -> lane.scratch = room(lane.product.scratchpadBytes() / 4));
+    reserve();
+  }
+
+  /** What a thread needs for itself. */
+  private final class Lane {
+    final Transforms transforms = new Transforms();
+    final long v = room((long) PLACES * tiles * channels);
+    final long m = room((long) PLACES * tiles * filters);
+    final long plus = room((long) width * filters);
+    final DnnlDesc a = owned.add(matrices(tiles, channels, channels, 1));
+    final DnnlDesc c = owned.add(matrices(tiles, filters, filters, 1));
+    final DnnlPrimitive product;
+    long scratch;
+
+    Lane() {
+      Dnnl dnnl = owned.add(new Dnnl());
+      try (DnnlDesc any = DnnlDesc.any(dnnl_f32(), new long[] {PLACES, channels, filters})) {
+        product =
+            owned.add(Dnnl.onOneThread(() -> DnnlPrimitive.matmul(dnnl, a, any, null, c, null)));
+      }
+    }
+
+    /** Tells the product where its memory is. */
+    void bind(long base) {
+      product.bind(DNNL_ARG_SRC_0(), a, base + v);
+      product.bind(DNNL_ARG_WEIGHTS_0(), packedDesc, base + packed);
+      product.bind(DNNL_ARG_DST_0(), c, base + m);
+      if (product.scratchpadBytes() > 0) {
+        product.bindScratchpad(base + scratch);
+      }
+    }
+
+    /** What is added to each row of an image. */
+    private void plus(long base, int image) {
+      long row = base + plus;
+      zero(row, filters);
+      MemorySegment to = TileLoops.MEMORY.asSlice(row, 4L * width * filters);
+      if (bias != null) {
+        MemorySegment.copy(device.segment(bias), 0, to, 0, 4L * filters);
+      }
+      if (addend != null && ofImages()) {
+        MemorySegment own = device.segment(addend);
+        for (int k = 0; k < filters; k++) {
+          float sum =
+              ScalarLoops.get(DType.F32, to, k)
+                  + ScalarLoops.get(DType.F32, own, (long) image * filters + k);
+          ScalarLoops.set(DType.F32, to, k, sum);
+        }
+      }
+      for (int j = 1; j < width; j++) {
+        MemorySegment.copy(to, 0, to, 4L * j * filters, 4L * filters);
+      }
+    }
+
+    void run(long base, int chunk) {
+      int first = chunk * stripsPerChunk;
+      int last = Math.min(strips(), first + stripsPerChunk);
+      transforms.begin(base);
+      for (int strip = first; strip < last; strip++) {
+        transforms.pixels(x.address(), strip, channels, base + v, tiles, (strip - first) * across);
+      }
+      product.executeOnOneThread();
+      for (int strip = first; strip < last; strip++) {
+        if (strip == first || strip % down == 0) {
+          plus(base, strip / down);
+        }
+        transforms.outputs(
+            base + m,
+            tiles,
+            (strip - first) * across,
+            filters,
+            strip,
+            y.address(),
+            base + plus,
+            addend == null || ofImages() ? 0 : addend.address());
+      }
+    }
+  }
+
+  private boolean ofImages() {
+    return Conv2d.isOfImages(addend.shape(), y.shape());
+  }
+
+  private void transformWeights(long base) {
+    TileLoops.Streams s = new TileLoops.Streams();
+    int cells = channels * filters;
+    long between = base + dense + 4L * PLACES * cells;
+    for (int from = 0; from < cells; from += WEIGHTS) {
+      int n = Math.min(WEIGHTS, cells - from);
+      for (int j = 0; j < 3; j++) {
+        for (int i = 0; i < 3; i++) {
+          s.in[i] = w.address() + 4L * ((long) places[i * 3 + j] * cells + from);
+        }
+        for (int r = 0; r < PATCH; r++) {
+          s.out[r] = between + 4L * (r * 3 + j) * WEIGHTS;
+        }
+        loops.weights(s.of(n));
+      }
+      for (int r = 0; r < PATCH; r++) {
+        for (int j = 0; j < 3; j++) {
+          s.in[j] = between + 4L * (r * 3 + j) * WEIGHTS;
+        }
+        for (int j = 0; j < PATCH; j++) {
+          s.out[j] = base + dense + 4L * ((long) (r * PATCH + j) * cells + from);
+        }
+        loops.weights(s.of(n));
+      }
+    }
+    pack.execute();
+  }
+
+  @Override
+  public void run() {
+    long base = device.scratchpad().address();
+    if (base != bound) {
+      pack.bind(DNNL_ARG_SRC_0(), denseDesc, base + dense);
+      pack.bind(DNNL_ARG_DST_0(), packedDesc, base + packed);
+      if (pack.scratchpadBytes() > 0) {
+        pack.bindScratchpad(base + packScratch);
+      }
+      free.forEach(lane -> lane.bind(base));
+      bound = base;
+    }
+    transformWeights(base);
+    device
+        .workers()
+        .forRange(
+            Math.ceilDiv(strips(), stripsPerChunk),
+            1,
+            (from, to) -> {
+              Lane lane = free.remove(); // there is one for each thread
+              try {
+                for (int chunk = from; chunk < to; chunk++) {
+                  lane.run(base, chunk);
+                }
+              } finally {
+                free.add(lane);
+              }
+            });
+  }
+}

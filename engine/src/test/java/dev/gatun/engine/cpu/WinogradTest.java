@@ -1,0 +1,157 @@
+package dev.gatun.engine.cpu;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import dev.gatun.engine.DType;
+import dev.gatun.engine.Op;
+import dev.gatun.engine.Shape;
+import dev.gatun.engine.TensorSpec;
+import dev.gatun.engine.contract.Contract;
+import dev.gatun.engine.contract.OpCase;
+import dev.gatun.engine.op.Conv2d;
+import dev.gatun.engine.op.Conv2dBackwardData;
+import dev.gatun.engine.op.Conv2dBackwardWeights;
+import dev.gatun.engine.op.Taps;
+import dev.gatun.ffi.HostMemory;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import java.util.function.BiConsumer;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** 3x3 convolutions with fewer products: where, and that they owe what plain sums owe. */
+class WinogradTest {
+  private static CpuDevice device;
+  private static CpuDevice lane;
+
+  @BeforeAll
+  static void open() {
+    device = new CpuDevice();
+    lane = device.lane(1);
+    assumeTrue(device.usesWinograd(), "no Vector API");
+  }
+
+  @AfterAll
+  static void close() {
+    lane.close();
+    device.close();
+    assertEquals(0, device.allocatedBytes());
+  }
+
+  private static void run(Op op, List<TensorSpec> inputs, int terms) {
+    List<OpCase.Draw> draws = new ArrayList<>();
+    inputs.forEach(spec -> draws.add(new OpCase.Draw.Normal(0, 1)));
+    for (CpuDevice each : List.of(device, lane)) {
+      Contract.Outcome outcome =
+          Contract.check(each, new OpCase(op, inputs, terms, DType.F32, draws, inputs.hashCode()));
+      assertNull(outcome.failure());
+      // a tenth would be a sum of other terms
+      assertTrue(outcome.share() < 0.1, op + ": " + outcome.share() + " of the tolerance");
+    }
+  }
+
+  /** Whole tiles and parts of them, one to a row and several, chunks that do not come out even. */
+  @ParameterizedTest
+  @CsvSource({
+    "3, 28, 28, 32, 48",
+    "33, 7, 7, 48, 32",
+    "8, 14, 14, 64, 32",
+    "129, 3, 4, 32, 32",
+    "2, 32, 33, 32, 80",
+    "5, 17, 21, 96, 64",
+    "64, 5, 6, 32, 32"
+  })
+  void theContractHolds(int n, int h, int w, int channels, int filters) {
+    Conv2d op = new Conv2d(Taps.square(3));
+    TensorSpec x = TensorSpec.of(DType.F32, n, h, w, channels);
+    TensorSpec weights = TensorSpec.of(DType.F32, 9, channels, filters);
+    TensorSpec bias = TensorSpec.of(DType.F32, filters);
+    TensorSpec y = TensorSpec.of(DType.F32, n, h, w, filters);
+    TensorSpec ofImages = TensorSpec.of(DType.F32, n, 1, 1, filters);
+    assertTrue(Winograd.suits(device, op, DType.F32, x.shape(), filters));
+    run(op, List.of(x, weights), 9 * channels + 2);
+    run(op, List.of(x, weights, bias), 9 * channels + 2);
+    run(op, List.of(x, weights, bias, y), 9 * channels + 3);
+    run(op, List.of(x, weights, bias, ofImages), 9 * channels + 3);
+    run(op, List.of(x, weights, ofImages), 9 * channels + 3);
+    Conv2dBackwardData data = new Conv2dBackwardData(op, x.shape());
+    run(data, List.of(weights, y), 9 * filters + 2);
+    run(data, List.of(weights, y, x), 9 * filters + 3);
+    run(new Conv2dBackwardWeights(op, true), List.of(x, y), n * h * w + 2);
+    run(new Conv2dBackwardWeights(op, false), List.of(x, y), n * h * w + 2);
+  }
+
+  @Test
+  void otherConvolutionsAreLeftAlone() {
+    Shape x = Shape.of(8, 28, 28, 64);
+    Conv2d square = new Conv2d(Taps.square(3));
+    assertTrue(Winograd.suits(device, square, DType.F32, x, 64));
+    assertFalse(Winograd.suits(device, square, DType.BF16, x, 64));
+    assertFalse(Winograd.suits(device, square, DType.F32, x, 40), "whole vectors only");
+    assertFalse(Winograd.suits(device, square, DType.F32, x, 16), "too few channels");
+    assertFalse(Winograd.suits(device, square, DType.F32, Shape.of(1, 28, 28, 64), 64), "tiles");
+    assertFalse(Winograd.suits(device, new Conv2d(Taps.square(3), 2, 2, null), DType.F32, x, 64));
+    assertFalse(Winograd.suits(device, new Conv2d(Taps.square(5)), DType.F32, x, 64));
+    assertFalse(Winograd.suits(device, new Conv2d(Taps.masked(3, true)), DType.F32, x, 64));
+    assertFalse(Winograd.suits(device, new Conv2d(Taps.rectangle(-2, 0, -1, 1)), DType.F32, x, 64));
+  }
+
+  /** The six transforms, by name. */
+  @ParameterizedTest
+  @ValueSource(strings = {"pixels", "outputs", "outputsPlus", "slopes", "weights", "weightSlopes"})
+  void transformsAreThoseOfTheirPoints(String name) {
+    BiConsumer<TileLoops, TileLoops.Streams> transform =
+        switch (name) {
+          case "pixels" -> TileLoops::pixels;
+          case "outputs" -> TileLoops::outputs;
+          case "outputsPlus" -> TileLoops::outputsPlus;
+          case "slopes" -> TileLoops::slopes;
+          case "weights" -> TileLoops::weights;
+          default -> TileLoops::weightSlopes;
+        };
+    boolean grouped = List.of("pixels", "outputs", "slopes").contains(name);
+    int inputs = 11;
+    int outputs = 6;
+    int groups = grouped ? 3 : 1;
+    int size = 512;
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment in = arena.allocate(4L * inputs * size, 64);
+      Random random = new Random(4);
+      for (int i = 0; i < inputs * size; i++) {
+        in.setAtIndex(ValueLayout.JAVA_FLOAT, i, (float) random.nextGaussian());
+      }
+      float[][] results = new float[2][];
+      TileLoops[] both = {device.loops().tiles(), new ScalarTiles()};
+      for (int k = 0; k < 2; k++) {
+        MemorySegment out = arena.allocate(4L * outputs * size, 64);
+        TileLoops.Streams s = new TileLoops.Streams().of(groups, 32, 48, 64);
+        for (int i = 0; i < inputs; i++) {
+          s.in[i] = in.address() + 4L * i * size;
+        }
+        for (int i = 0; i < outputs; i++) {
+          s.out[i] = out.address() + 4L * i * size;
+        }
+        transform.accept(both[k], s);
+        results[k] = HostMemory.at(out.address(), out.byteSize()).toArray(ValueLayout.JAVA_FLOAT);
+      }
+      double most = 0;
+      for (int i = 0; i < results[0].length; i++) {
+        assertEquals(results[1][i], results[0][i], 4e-6, name + " " + i);
+        most = Math.max(most, Math.abs(results[1][i]));
+      }
+      assertTrue(most > 1);
+    }
+  }
+}
