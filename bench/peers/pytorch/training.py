@@ -37,9 +37,9 @@ def require(variant, device):
         raise Unavailable(why)
 
 
-def compiled(function):
+def compiled(function, mode=None):
     """torch.compile, one graph, shapes fixed."""
-    return torch.compile(function, fullgraph=True, dynamic=False)
+    return torch.compile(function, fullgraph=True, dynamic=False, mode=mode)
 
 
 def captured(function, warmups=3):
@@ -89,7 +89,11 @@ class Trainer:
             self.optimizer.found_inf = torch.tensor(0.0, device=device)
         else:
             self.optimizer = torch.optim.Adam(self.leaves, lr=0.0, betas=betas, eps=self.EPSILON, foreach=True)
-        self.nats = compiled(network.nats) if "compile" in variant else network.nats
+        self.nats = (
+            compiled(network.nats, getattr(network, "compile_mode", None)) if "compile" in variant else network.nats
+        )
+        # what is random, where there is something, is drawn before what is compiled
+        self.draw = getattr(network, "draw", lambda images, labels: (images, labels))
         self.graph = None
         if "graph" in variant:
             self._capture()
@@ -111,13 +115,13 @@ class Trainer:
         """Of the mean loss, {leaf: gradient}; without dropout."""
         self.network.training = False
         self.optimizer.zero_grad(set_to_none=True)
-        self.network.nats(self.images, self.labels).backward()
+        self.network.nats(*self.draw(self.images, self.labels)).backward()
         return {n: leaf.grad.detach().clone() for n, leaf in self.network.leaves.items()}
 
     def _body(self):
         for leaf in self.leaves:
             leaf.grad = None
-        loss = self.nats(self.images, self.labels)
+        loss = self.nats(*self.draw(self.images, self.labels))
         loss.backward()
         with torch.no_grad():
             self.loss.copy_(loss.detach())

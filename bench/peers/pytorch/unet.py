@@ -20,17 +20,45 @@ EPSILON = 1e-5
 LIMIT = 1e-4
 
 
+class Conv2d(nn.Conv2d):
+    """Weights in the activations' dtype."""
+
+    def forward(self, x):
+        return self._conv_forward(x, self.weight.to(x.dtype), self.bias.to(x.dtype))
+
+
+class Linear(nn.Linear):
+    """So too."""
+
+    def forward(self, x):
+        return F.linear(x, self.weight.to(x.dtype), self.bias.to(x.dtype))
+
+
+class GroupNorm(nn.GroupNorm):
+    """So too; PyTorch's kernels sum in f32."""
+
+    def forward(self, x):
+        return F.group_norm(x, self.num_groups, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+
+
+def attended(q, k, v):
+    """[N,heads,L,D]; by PyTorch's own kernels where it has them."""
+    if hasattr(F, "scaled_dot_product_attention"):
+        return F.scaled_dot_product_attention(q, k, v)
+    return torch.softmax(q @ k.transpose(2, 3) / math.sqrt(q.shape[-1]), dim=-1) @ v
+
+
 class Attention(nn.Module):
     """Vaswani et al. 2017, section 3.2, over the pixels of an image."""
 
     def __init__(self, channels, groups, head_channels):
         super().__init__()
         self.heads = channels // head_channels
-        self.group_norm = nn.GroupNorm(groups, channels, EPSILON)
-        self.to_q = nn.Linear(channels, channels)
-        self.to_k = nn.Linear(channels, channels)
-        self.to_v = nn.Linear(channels, channels)
-        self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
+        self.group_norm = GroupNorm(groups, channels, EPSILON)
+        self.to_q = Linear(channels, channels)
+        self.to_k = Linear(channels, channels)
+        self.to_v = Linear(channels, channels)
+        self.to_out = nn.ModuleList([Linear(channels, channels)])
 
     def forward(self, x):
         n, c, h, w = x.shape
@@ -40,8 +68,7 @@ class Attention(nn.Module):
             return projected.view(n, h * w, self.heads, c // self.heads).transpose(1, 2)
 
         q, k, v = split(self.to_q(rows)), split(self.to_k(rows)), split(self.to_v(rows))
-        weights = torch.softmax(q @ k.transpose(2, 3) / math.sqrt(c // self.heads), dim=-1)
-        out = (weights @ v).transpose(1, 2).reshape(n, h * w, c)
+        out = attended(q, k, v).transpose(1, 2).reshape(n, h * w, c)
         return x + self.to_out[0](out).transpose(1, 2).view(n, c, h, w)
 
 
@@ -51,13 +78,13 @@ class Resnet(nn.Module):
     def __init__(self, channels, out, time_channels, groups, dropout, scale_shift, resample=None):
         super().__init__()
         self.scale_shift, self.resample = scale_shift, resample or (lambda x: x)
-        self.norm1 = nn.GroupNorm(groups, channels, EPSILON)
-        self.conv1 = nn.Conv2d(channels, out, 3, padding=1)
-        self.time_emb_proj = nn.Linear(time_channels, 2 * out if scale_shift else out)
-        self.norm2 = nn.GroupNorm(groups, out, EPSILON)
+        self.norm1 = GroupNorm(groups, channels, EPSILON)
+        self.conv1 = Conv2d(channels, out, 3, padding=1)
+        self.time_emb_proj = Linear(time_channels, 2 * out if scale_shift else out)
+        self.norm2 = GroupNorm(groups, out, EPSILON)
         self.dropout = nn.Dropout(dropout)
-        self.conv2 = nn.Conv2d(out, out, 3, padding=1)
-        self.conv_shortcut = nn.Conv2d(channels, out, 1) if channels != out else None
+        self.conv2 = Conv2d(out, out, 3, padding=1)
+        self.conv_shortcut = Conv2d(channels, out, 1) if channels != out else None
 
     def forward(self, x, embedding):
         h = self.conv1(self.resample(F.silu(self.norm1(x))))
@@ -83,7 +110,7 @@ def twice(x):
 class Downsample(nn.Module):
     def __init__(self, channels):
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+        self.conv = Conv2d(channels, channels, 3, stride=2, padding=1)
 
     def forward(self, x, embedding):
         return self.conv(x)
@@ -92,7 +119,7 @@ class Downsample(nn.Module):
 class Upsample(nn.Module):
     def __init__(self, channels):
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv = Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x, embedding):
         return self.conv(twice(x))
@@ -114,8 +141,8 @@ class Block(nn.Module):
 class TimestepEmbedding(nn.Module):
     def __init__(self, channels, out):
         super().__init__()
-        self.linear_1 = nn.Linear(channels, out)
-        self.linear_2 = nn.Linear(out, out)
+        self.linear_1 = Linear(channels, out)
+        self.linear_2 = Linear(out, out)
 
     def forward(self, x):
         return self.linear_2(F.silu(self.linear_1(x)))
@@ -142,7 +169,7 @@ class UNet(nn.Module):
             there = str(config["height"] >> level) in attends
             return [Attention(widths[level], groups, head) for _ in range(count)] if there else []
 
-        self.conv_in = nn.Conv2d(config["channels"], filters, 3, padding=1)
+        self.conv_in = Conv2d(config["channels"], filters, 3, padding=1)
         self.time_embedding = TimestepEmbedding(filters, time_channels)
         if config["classes"] > 0:
             self.class_embedding = nn.Embedding(config["classes"], time_channels)
@@ -170,20 +197,21 @@ class UNet(nn.Module):
             if level > 0:
                 block.upsamplers = nn.ModuleList([resnet(x, x, twice) if resampling else Upsample(x)])
             self.up_blocks.append(block)
-        self.conv_norm_out = nn.GroupNorm(groups, x, EPSILON)
-        self.conv_out = nn.Conv2d(x, config["channels"], 3, padding=1)
+        self.conv_norm_out = GroupNorm(groups, x, EPSILON)
+        self.conv_out = Conv2d(x, config["channels"], 3, padding=1)
 
     def time_proj(self, times):
         """flip_sin_to_cos=True, freq_shift=0: cosines first."""
         half = self.filters // 2
-        frequencies = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float64) / half)
+        steps = torch.arange(half, dtype=torch.float64, device=times.device)
+        frequencies = torch.exp(-math.log(10000) * steps / half)
         angles = times.double()[:, None] * frequencies[None, :]
-        return torch.cat([angles.cos(), angles.sin()], dim=1).to(self.conv_in.weight.dtype)
+        return torch.cat([angles.cos(), angles.sin()], dim=1)
 
     def forward(self, x, times, labels=None):
-        embedding = self.time_embedding(self.time_proj(times))
+        embedding = self.time_embedding(self.time_proj(times).to(x.dtype))
         if labels is not None:
-            embedding = embedding + self.class_embedding(labels)
+            embedding = embedding + self.class_embedding(labels).to(x.dtype)
         x = self.conv_in(x)
         shortcuts = [x]
         for block in self.down_blocks:

@@ -4,7 +4,7 @@
   {"command": "machine"}                    ceilings of the machine
   {"command": "load", "name": N, "model": M, "config": {...}, "training": {...}, "ours": FILE}
                                             a network with the weights, batch and results of ours
-  {"command": "prepare", "name": N, "workload": "train|forward|sample|kernel", ...}
+  {"command": "prepare", "name": N, "workload": "train|forward|sample|denoise|kernel", ...}
                                             checks against ours, compiles, captures, warms up
   {"command": "time", "name": N, "repeats": R, "seconds": S}
                                             R samples of at least S seconds each, in seconds a call
@@ -15,6 +15,7 @@ Replies have "ok"; where it is false, "kind" (usage, unavailable, disagreement, 
 "error", one line. What libraries print goes to standard error.
 """
 
+import copy
 import gc
 import json
 import math
@@ -30,6 +31,7 @@ except ImportError as e:
     sys.exit(3)
 
 import checks
+import denoising
 import kernels
 import machine
 import networks
@@ -48,10 +50,11 @@ class Loaded:
         self.ours = checks.Ours(safetensors_file.read(ours)[1])
 
     def network(self, device, dtype, kernel, layout):
-        built = networks.load(
-            model=self.model, config=self.config, device=device, kernel=kernel, layout=layout,
-            dtype="bf16" if dtype == "bf16" else "f32",
-        )
+        how = {"device": device, "layout": layout, "dtype": "bf16" if dtype == "bf16" else "f32"}
+        if self.model in denoising.MODELS:
+            built = denoising.Denoiser(copy.deepcopy(self.config), self.ours, **how)
+        else:
+            built = networks.load(model=self.model, config=self.config, kernel=kernel, **how)
         built.load(self.ours.weights())
         return built
 
@@ -124,7 +127,7 @@ class Worker:
     def prepare(self, name, workload, **options):
         builder = getattr(self, "prepare_" + workload, None)
         if builder is None:
-            raise ValueError(f"unknown workload '{workload}': expected train, forward, sample or kernel")
+            raise ValueError(f"unknown workload '{workload}': expected train, forward, sample, denoise or kernel")
         start = time.perf_counter()
         work, report = builder(**options)
         with torch_flags(work.dtype):
@@ -179,7 +182,7 @@ class Worker:
         with torch_flags(dtype):
             network = loaded.network(self.device, dtype, kernel, layout)
             trainer = training.Trainer(network, loaded.training, *loaded.batch(batch), variant=variant)
-            losses = [training.bits(trainer.step()) for _ in range(checks.STEPS)]
+            losses = self.losses(trainer)
             report["bitsPerDimension"] = losses
             if variant != "eager":
                 report["bitsPerDimensionEager"] = self.eager_losses(net, batch, dtype, kernel, layout)
@@ -195,8 +198,17 @@ class Worker:
             loaded = self.of(net)
             network = loaded.network(self.device, dtype, kernel, layout)
             trainer = training.Trainer(network, loaded.training, *loaded.batch(batch))
-            self.checked[key] = [training.bits(trainer.step()) for _ in range(checks.STEPS)]
+            self.checked[key] = self.losses(trainer)
         return self.checked[key]
+
+    @staticmethod
+    def losses(trainer):
+        """Of the first steps, each from a seed of its own: a captured one draws what a plain one does."""
+        losses = []
+        for step in range(checks.STEPS):
+            torch.manual_seed(step)
+            losses.append(training.bits(trainer.step()))
+        return losses
 
     def prepare_forward(self, net, batch, dtype="f32", variant="eager", kernel="cropped", layout="nhwc"):
         training.require(variant, self.device)
@@ -231,6 +243,20 @@ class Worker:
             noise = sampler.noise()
             drawn = sampler.sample(noise).clone()  # as it will be timed
             report["drawnOtherwise"] = sampler.redrawn(drawn, noise)
+            checks.require("draws", report["drawnOtherwise"], checks.REDRAWN[dtype])
+        return Workload(sampler.sample, dtype, keep=sampler), report
+
+    def prepare_denoise(self, net, batch, dtype="f32", variant="eager", layout="nhwc"):
+        """Checked by the images that ours drew of the same noise."""
+        training.require(variant, self.device)
+        report = {"agreement": self.agreed(net, known(dtype), None, layout)}
+        ours = self.of(net).ours
+        with torch_flags(dtype):
+            network = self.of(net).network(self.device, dtype, None, layout)
+            sampler = denoising.Sampler(network, ours["sampler"], batch, variant)
+            index = torch.arange(batch) % len(ours["noise"])
+            drawn = sampler.sample(ours["noise"][index].to(self.device))
+            report["drawnOtherwise"] = checks.difference([drawn], [ours["drawn"][index]])[0]
             checks.require("draws", report["drawnOtherwise"], checks.REDRAWN[dtype])
         return Workload(sampler.sample, dtype, keep=sampler), report
 

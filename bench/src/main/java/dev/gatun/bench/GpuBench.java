@@ -59,9 +59,6 @@ final class GpuBench {
   /** Of a turn, so that clocks and waiting count for little. */
   static final double LEAST_SECONDS = 0.01;
 
-  /** Images a sampler draws at once, and that a forward pass has. */
-  private static final int DRAWN = 64;
-
   /** Whole passes that a full sampler's time is extrapolated from. */
   private static final int PASSES = 5;
 
@@ -366,11 +363,13 @@ final class GpuBench {
         options.quick ? none : Map.of("layers", "15", "filters", "64", "headFilters", "256");
     int batch = options.quick ? 4 : 32;
     List<GpuNetwork> all = new ArrayList<>();
-    all.add(new GpuNetwork("gated-pixelcnn", small, grey, deep, batch));
-    all.add(new GpuNetwork("pixelcnn++", small, grey, none, batch));
-    all.add(new GpuNetwork("pixelcnn", small, grey, none, batch));
+    all.add(new GpuPixelCnn("gated-pixelcnn", small, grey, deep, batch));
+    all.add(new GpuPixelCnn("pixelcnn++", small, grey, none, batch));
+    all.add(new GpuPixelCnn("pixelcnn", small, grey, none, batch));
     Preset large = options.quick ? Preset.TINY : Preset.PAPER;
-    all.add(new GpuNetwork("pixelcnn++", large, colour, none, options.quick ? 4 : 16));
+    all.add(new GpuPixelCnn("pixelcnn++", large, colour, none, options.quick ? 4 : 16));
+    ImageShape even = options.quick ? new ImageShape(8, 12, 3) : colour; // halves, too
+    all.add(new GpuUNet(large, even, options.quick ? 4 : 128, options.quick));
     return all;
   }
 
@@ -413,7 +412,9 @@ final class GpuBench {
     Way plain = new Way(dtype, first, builds ? "cropped" : null, builds ? "nhwc" : null);
     peer.add(row, plain, deadline, command);
     if (builds) {
-      peer.add(row, new Way(dtype, first, "masked", "nhwc"), deadline, command);
+      if (network.masked()) {
+        peer.add(row, new Way(dtype, first, "masked", "nhwc"), deadline, command);
+      }
       peer.add(row, new Way(dtype, first, "cropped", "nchw"), deadline, command);
       row.run(2, deadline);
     }
@@ -477,16 +478,14 @@ final class GpuBench {
   }
 
   private void sampling(List<GpuNetwork> networks) throws IOException {
-    int drawn = options.quick ? 4 : DRAWN;
     List<Planned> planned = new ArrayList<>();
     for (GpuNetwork network : networks) {
       for (DType type : types()) {
-        for (boolean cached : new boolean[] {true, false}) {
-          String what = (cached ? drawn + " images, " : "over " + drawn + ", ");
+        for (GpuNetwork.Use use : network.uses(options.quick)) {
           planned.add(
               new Planned(
-                  new Comparison(cached ? "cached" : "full pass", what + network.label(type)),
-                  (row, deadline) -> sampling(row, network, type, drawn, cached, deadline)));
+                  new Comparison(use.section(), use.what() + ", " + network.label(type)),
+                  (row, deadline) -> sampling(row, network, type, use, deadline)));
         }
       }
     }
@@ -494,33 +493,30 @@ final class GpuBench {
   }
 
   private void sampling(
-      Comparison row, GpuNetwork network, DType type, int drawn, boolean cached, long deadline)
+      Comparison row, GpuNetwork network, DType type, GpuNetwork.Use use, long deadline)
       throws IOException {
     network.describe(row.facts);
-    row.facts.put("images", drawn);
+    row.facts.put("images", use.count());
+    boolean pass = use.passes() > 0;
     try (Owned here = new Owned()) {
       row.contenders.add(
           ours(() -> {
             network.requireAgreement(row, device, reference, type);
-            Runnable run =
-                cached
-                    ? here.add(network.sampler(device, type, drawn))
-                    : here.add(network.forward(device, type, drawn));
-            return turns(run, 1);
+            return turns(here.add(network.open(use, device, type)).work(), 1);
           }));
       theirs(
           row,
           network,
           type,
           deadline,
-          !cached,
-          way -> network.prepare(cached ? "sample" : "forward", drawn, way.dtype(), way.options()));
-      finish(row, cached ? rounds() : Math.max(PASSES, rounds()), deadline);
-      if (!cached) {
-        row.facts.put("passesOfASampler", network.passes());
+          pass,
+          way -> network.prepare(use.workload(), use.count(), way.dtype(), way.options()));
+      finish(row, pass ? Math.max(PASSES, rounds()) : rounds(), deadline);
+      if (pass) {
+        row.facts.put("passesOfASampler", use.passes());
         for (Contender contender : row.contenders) {
           if (!contender.seconds.isEmpty()) {
-            contender.facts.put("sampleSeconds", network.passes() * contender.median());
+            contender.facts.put("sampleSeconds", use.passes() * contender.median());
             contender.facts.put(
                 "sampleSecondsAre",
                 "extrapolated from " + contender.seconds.size() + " samples of a pass");

@@ -3,12 +3,8 @@ package dev.gatun.bench;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.DeviceException;
-import dev.gatun.engine.Graph;
 import dev.gatun.engine.Owned;
 import dev.gatun.engine.Philox;
-import dev.gatun.engine.Program;
-import dev.gatun.engine.Tensor;
-import dev.gatun.engine.Value;
 import dev.gatun.engine.data.Dataset;
 import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.Model;
@@ -16,8 +12,6 @@ import dev.gatun.models.Model.ImageShape;
 import dev.gatun.models.Models;
 import dev.gatun.models.Models.Preset;
 import dev.gatun.models.Records;
-import dev.gatun.models.Sampler;
-import dev.gatun.models.pixelcnn.PixelModel;
 import dev.gatun.models.train.Trainer;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -27,14 +21,14 @@ import java.util.List;
 import java.util.Map;
 
 /** A network that is trained and sampled from here and in a peer. */
-final class GpuNetwork implements AutoCloseable {
+abstract class GpuNetwork implements AutoCloseable {
   /** Images that both sides' results are compared on. */
-  private static final int COMPARED = 4;
+  static final int COMPARED = 4;
 
   private final String family;
   private final Preset preset;
-  private final ImageShape shape;
-  private final Models.Setup setup;
+  final ImageShape shape;
+  final Models.Setup setup;
   private final int batch;
   private final Owned owned = new Owned();
   private Parameters weights; // on the CPU
@@ -52,36 +46,74 @@ final class GpuNetwork implements AutoCloseable {
     setup = Models.setup(family, preset, shape, DType.F32, 0, all);
   }
 
-  int batch() {
+  /**
+   * Something a network does beside training.
+   *
+   * @param section of the table
+   * @param what images it makes, or reads
+   * @param workload as the worker calls it
+   * @param count images
+   * @param passes of a sampler that makes so many of what is timed; 0 where nothing is extrapolated
+   */
+  record Use(String section, String what, String workload, int count, int passes) {}
+
+  /** What is timed at work; closed with what it needed. */
+  record Open(Runnable work, Owned owned) implements AutoCloseable {
+    @Override
+    public void close() {
+      owned.close();
+    }
+  }
+
+  /** Whether it has masked kernels, which a peer may build whole or cropped. */
+  abstract boolean masked();
+
+  /** What it is timed at. */
+  abstract List<Use> uses(boolean quick);
+
+  /** Weights of which no part is hidden by zeros. */
+  abstract Parameters makeWeights(Device reference);
+
+  /** Writes what the worker is held against. */
+  abstract void export(Path file, Device reference, Parameters weights, List<DType> types)
+      throws IOException;
+
+  /** The outputs for {@link #COMPARED} images. */
+  abstract float[] outputs(Device device, Parameters on, DType type);
+
+  /**
+   * Prepares a use.
+   *
+   * @param on a copy of the weights, on that device
+   * @param owned closes what is opened
+   */
+  abstract Runnable open(Use use, Device device, Parameters on, DType type, Owned owned);
+
+  final int batch() {
     return batch;
   }
 
   /** By which the worker knows it. */
-  String name() {
+  final String name() {
     return family + " " + preset.label() + " " + shape;
   }
 
-  String label(DType type) {
+  final String label(DType type) {
     return name() + " " + type.label();
   }
 
-  PixelModel model() {
-    return (PixelModel) setup.model();
+  Model model() {
+    return setup.model();
   }
 
-  /** Passes of the whole network that a sampler without a cache makes. */
-  int passes() {
-    return shape.height() * shape.width() * model().likelihood().passes();
-  }
-
-  void describe(Map<String, Object> facts) {
+  final void describe(Map<String, Object> facts) {
     facts.put("model", family);
     facts.put("config", model().config());
     facts.put("batch", batch);
   }
 
   /** Slopes with noise, the same each time. */
-  private byte[] images(int count) {
+  final byte[] images(int count) {
     Philox philox = new Philox(5);
     int size = shape.dimensions();
     byte[] all = new byte[count * size];
@@ -98,21 +130,19 @@ final class GpuNetwork implements AutoCloseable {
   /** The weights, made once, on the CPU. */
   private Parameters weights(Device reference) {
     if (weights == null) {
-      weights = owned.add(PeerExport.weights(reference, model(), images(COMPARED), null));
+      weights = owned.add(makeWeights(reference));
     }
     return weights;
   }
 
   /** What has the worker load it: with a file of our results, made on the CPU. */
-  Map<String, Object> command(Path work, Device reference) throws IOException {
+  final Map<String, Object> command(Path work, Device reference) throws IOException {
     Path file = work.resolve(name().replaceAll("[^A-Za-z0-9+]", "-") + ".safetensors");
     List<DType> types = new ArrayList<>(List.of(DType.F32));
     if (reference.refuses(DType.BF16) == null) {
       types.add(DType.BF16);
     }
-    byte[] images = images(COMPARED);
-    PeerExport.write(
-        file, reference, model(), setup.training(), weights(reference), images, null, types);
+    export(file, reference, weights(reference), types);
     Map<String, Object> load = new LinkedHashMap<>();
     load.put("command", "load");
     load.put("name", name());
@@ -124,7 +154,8 @@ final class GpuNetwork implements AutoCloseable {
   }
 
   /** What has the worker prepare something with it. */
-  Map<String, Object> prepare(String workload, int count, String dtype, Map<String, Object> how) {
+  final Map<String, Object> prepare(
+      String workload, int count, String dtype, Map<String, Object> how) {
     Map<String, Object> all = new LinkedHashMap<>(how);
     all.put("workload", workload);
     all.put("net", name());
@@ -135,9 +166,7 @@ final class GpuNetwork implements AutoCloseable {
 
   private Parameters copy(Device device, Owned here) {
     Parameters copy = here.add(new Parameters(device, model().parameters()));
-    for (var spec : copy.specs()) {
-      copy.get(spec.name()).write(weights.get(spec.name()).toFloats());
-    }
+    copy.copyFrom(weights);
     return copy;
   }
 
@@ -147,7 +176,7 @@ final class GpuNetwork implements AutoCloseable {
    * @throws DeviceException if the device cannot compute them
    * @throws IllegalStateException if they are others
    */
-  void requireAgreement(Comparison row, Device device, Device reference, DType type) {
+  final void requireAgreement(Comparison row, Device device, Device reference, DType type) {
     String refused = device.refuses(type);
     if (refused != null) {
       throw new DeviceException(refused);
@@ -171,101 +200,27 @@ final class GpuNetwork implements AutoCloseable {
     }
   }
 
-  private float[] outputs(Device device, Parameters on, DType type) {
-    try (Forward forward = new Forward(device, on, type, COMPARED, null)) {
-      forward.run();
-      return forward.program.tensor(forward.out).toFloats();
-    }
-  }
-
   /** As a user trains it; every step sees the same images. */
-  Trainer trainer(Device device, DType type) {
+  final Trainer trainer(Device device, DType type) {
     ImageShape s = shape;
     Dataset data =
         Dataset.of("bench", s.height(), s.width(), s.channels(), images(batch), null, 0, List.of());
     return new Trainer(device, model(), setup.training().withDType(type), data);
   }
 
-  /** One pass over images, all outputs computed and dropped. */
-  Forward forward(Device device, DType type, int count) {
+  /** A use of it with a copy of the weights. */
+  final Open open(Use use, Device device, DType type) {
     Owned here = new Owned();
     try {
-      return new Forward(device, copy(device, here), type, count, here);
+      return new Open(open(use, device, copy(device, here), type, here), here);
     } catch (RuntimeException | Error e) {
       here.close();
       throw e;
-    }
-  }
-
-  /** Draws images with the cached sampler. */
-  Drawing sampler(Device device, DType type, int count) {
-    Owned here = new Owned();
-    try {
-      Parameters on = copy(device, here);
-      Sampler sampler = here.add(Models.sampler("cached", device, model(), on, type));
-      return new Drawing(sampler, count, here);
-    } catch (RuntimeException | Error e) {
-      here.close();
-      throw e;
-    }
-  }
-
-  /** A sampler at work. */
-  record Drawing(Sampler sampler, int count, Owned owned) implements Runnable, AutoCloseable {
-    @Override
-    public void run() {
-      sampler.sample(new Sampler.Request(count, 0, 1), rows -> {});
-    }
-
-    @Override
-    public void close() {
-      owned.close();
-    }
-  }
-
-  /** The network on a batch. */
-  final class Forward implements Runnable, AutoCloseable {
-    private final Owned here = new Owned();
-    private final Program program;
-    private final Value out;
-
-    /**
-     * Compiles it.
-     *
-     * @param with closed with it; null for nothing
-     */
-    Forward(Device device, Parameters on, DType type, int count, Owned with) {
-      if (with != null) {
-        here.add(with::close);
-      }
-      Tensor input =
-          here.add(
-              Tensor.allocate(
-                  device, DType.U8, count, shape.height(), shape.width(), shape.channels()));
-      input.write(images(count));
-      Graph graph = new Graph();
-      out =
-          model()
-              .parameters(
-                  graph,
-                  n -> graph.bind(on.get(n)),
-                  new Model.Input(graph.bind(input), null, type, null));
-      program = here.add(graph.compile(device, out));
-    }
-
-    @Override
-    public void run() {
-      program.run();
-    }
-
-    @Override
-    public void close() {
-      here.close();
     }
   }
 
   @Override
-  public void close() {
+  public final void close() {
     owned.close();
   }
 }

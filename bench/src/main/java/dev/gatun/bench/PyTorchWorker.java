@@ -32,13 +32,15 @@ final class PyTorchWorker implements AutoCloseable {
           "worker.py",
           "checks.py",
           "convolutions.py",
+          "denoising.py",
           "kernels.py",
           "likelihoods.py",
           "machine.py",
           "networks.py",
           "safetensors_file.py",
           "sampling.py",
-          "training.py");
+          "training.py",
+          "unet.py");
 
   private static final Duration GRACE = Duration.ofSeconds(5);
   private static final ObjectMapper JSON = new ObjectMapper();

@@ -10,6 +10,9 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.Devices;
+import dev.gatun.engine.io.Safetensors;
+import dev.gatun.engine.io.SafetensorsEntry;
+import dev.gatun.engine.io.SafetensorsFile;
 import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.Model.ImageShape;
 import dev.gatun.models.Models;
@@ -17,8 +20,12 @@ import dev.gatun.models.Models.Preset;
 import dev.gatun.models.Records;
 import dev.gatun.models.pixelcnn.PixelModel;
 import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -151,6 +158,59 @@ class PyTorchPeerTest {
           }
         }
       }
+    }
+  }
+
+  private static Map<String, Object> prepare(
+      GpuNetwork net, String workload, String dtype, Map<String, Object> how) {
+    Map<String, Object> all = net.prepare(workload, 3, dtype, how);
+    all.put("command", "prepare");
+    all.put("name", "w");
+    return all;
+  }
+
+  @Test
+  void itDenoisesAsWeDo() throws Exception {
+    ImageShape shape = new ImageShape(8, 12, 3);
+    try (PyTorchWorker worker = worker();
+        Device device = Devices.open("cpu");
+        GpuNetwork net = new GpuUNet(Preset.TINY, shape, 4, true)) {
+      Map<String, Object> load = net.command(folder, device);
+      assertTrue(worker.call(load, LIMIT).path("parameters").asLong() > 5000);
+      for (String layout : List.of("nhwc", "nchw")) {
+        Map<String, Object> how = Map.of("layout", layout);
+        JsonNode agreement =
+            worker.call(prepare(net, "train", "f32", how), LIMIT).path("agreement");
+        String where = layout + " " + agreement;
+        assertTrue(agreement.path("parameters").asDouble(1) <= 1e-5, where);
+        assertTrue(agreement.path("nats").asDouble(1) <= 1e-5, where);
+        assertTrue(agreement.path("gradients").asDouble(1) <= 1e-4, where);
+        assertTrue(agreement.path("firstStep").asDouble(1) <= 3e-2, where);
+        JsonNode drawn = worker.call(prepare(net, "denoise", "f32", how), LIMIT);
+        assertTrue(drawn.path("drawnOtherwise").asDouble(1) <= 1e-4, drawn.toString());
+      }
+      Path file = Path.of(load.get("ours").toString());
+      List<SafetensorsEntry> others = new ArrayList<>();
+      try (SafetensorsFile ours = SafetensorsFile.open(file)) {
+        for (SafetensorsEntry entry : ours.entries().values()) {
+          byte[] data = entry.data().toArray(ValueLayout.JAVA_BYTE);
+          if (entry.name().equals("drawn")) {
+            Arrays.fill(data, (byte) 0);
+          }
+          others.add(
+              new SafetensorsEntry(
+                  entry.name(), entry.dtype(), entry.shape(), MemorySegment.ofArray(data)));
+        }
+        Safetensors.write(folder.resolve("others"), ours.metadata(), others);
+      }
+      load.put("ours", folder.resolve("others").toString());
+      worker.call(load, LIMIT);
+      PyTorchWorker.Refused wrong =
+          assertThrows(
+              PyTorchWorker.Refused.class,
+              () -> worker.call(prepare(net, "denoise", "f32", Map.of()), LIMIT));
+      assertEquals("disagreement", wrong.kind());
+      assertTrue(wrong.getMessage().contains("draws"), wrong.getMessage());
     }
   }
 
