@@ -35,6 +35,9 @@ abstract class Winograd implements Runnable {
 
   private static final int LEAST_CHUNK_TILES = 64;
 
+  /** Where otherwise threads would have nothing to do. */
+  private static final int SMALL_CHUNK_TILES = 16;
+
   /** Weights that are transformed at a time. */
   static final int WEIGHTS = 512;
 
@@ -109,9 +112,15 @@ abstract class Winograd implements Runnable {
     return images * down;
   }
 
-  /** Strips of tiles that are worked on at a time. */
-  final int stripsPerChunk(long bytes) {
+  /**
+   * Strips of tiles that are worked on at a time.
+   *
+   * @param chunks that there should be at least, as long as they are not too small
+   */
+  final int stripsPerChunk(long bytes, int chunks) {
     long most = Math.max(LEAST_CHUNK_TILES, bytes / (4L * PLACES * (channels + filters)));
+    long share = (long) strips() * across / chunks;
+    most = Math.min(most, Math.max(SMALL_CHUNK_TILES, share));
     int strips = Math.clamp(most / across, 1, strips());
     return Math.ceilDiv(strips(), Math.ceilDiv(strips(), strips)); // evenly
   }

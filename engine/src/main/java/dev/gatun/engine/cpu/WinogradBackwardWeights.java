@@ -49,7 +49,7 @@ final class WinogradBackwardWeights extends Winograd {
     this.dy = dy;
     this.dw = dw;
     places = places(op.taps());
-    stripsPerChunk = stripsPerChunk(CHUNK_BYTES);
+    stripsPerChunk = stripsPerChunk(CHUNK_BYTES, 1);
     tiles = stripsPerChunk * across;
     biasSlopes =
         dbias == null

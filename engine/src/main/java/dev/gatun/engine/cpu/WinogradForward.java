@@ -20,6 +20,12 @@ final class WinogradForward extends Winograd {
   /** What a chunk's patches and products may take: they stay in a cache. */
   private static final long CHUNK_BYTES = 4 << 20;
 
+  /** Blocks of weights that a thread takes at a time. */
+  private static final int WEIGHT_BLOCKS = 4;
+
+  /** So that a thread which is held up elsewhere does not keep the others waiting for long. */
+  private static final int CHUNKS_A_THREAD = 4;
+
   private final Tensor x;
   private final Tensor w;
   private final boolean transposed;
@@ -65,12 +71,12 @@ final class WinogradForward extends Winograd {
     this.addend = addend;
     this.y = y;
     places = places(op.taps());
-    stripsPerChunk = stripsPerChunk(CHUNK_BYTES);
+    int threads = device.workers().threads();
+    stripsPerChunk = stripsPerChunk(CHUNK_BYTES, threads == 1 ? 1 : CHUNKS_A_THREAD * threads);
     tiles = stripsPerChunk * across;
     long cells = (long) PLACES * channels * filters;
-    dense = room(cells + 18L * WEIGHTS);
-    int lanes = Math.min(device.workers().threads(), Math.ceilDiv(strips(), stripsPerChunk));
-    for (int i = 0; i < lanes; i++) {
+    dense = room(cells);
+    for (int i = 0; i < threads; i++) {
       free.add(new Lane());
     }
     packedDesc = owned.add(free.element().product.chosen(dnnl_query_weights_md()));
@@ -89,6 +95,7 @@ final class WinogradForward extends Winograd {
     final long v = room((long) PLACES * tiles * channels);
     final long m = room((long) PLACES * tiles * filters);
     final long plus = room((long) width * filters);
+    final long between = room(18L * WEIGHTS); // weights that are transformed one way
     final DnnlDesc a = owned.add(matrices(tiles, channels, channels, 1));
     final DnnlDesc c = owned.add(matrices(tiles, filters, filters, 1));
     final DnnlPrimitive product;
@@ -109,6 +116,35 @@ final class WinogradForward extends Winograd {
       product.bind(DNNL_ARG_DST_0(), c, base + m);
       if (product.scratchpadBytes() > 0) {
         product.bindScratchpad(base + scratch);
+      }
+    }
+
+    /** Some blocks of weights to [36][C][K]. */
+    void transformWeights(long base, int firstBlock, int lastBlock) {
+      TileLoops.Streams s = new TileLoops.Streams();
+      int cells = channels * filters;
+      for (int from = firstBlock * WEIGHTS;
+          from < Math.min(cells, lastBlock * WEIGHTS);
+          from += WEIGHTS) {
+        int n = Math.min(WEIGHTS, cells - from);
+        for (int j = 0; j < 3; j++) {
+          for (int i = 0; i < 3; i++) {
+            s.in[i] = w.address() + 4L * ((long) places[i * 3 + j] * cells + from);
+          }
+          for (int r = 0; r < PATCH; r++) {
+            s.out[r] = base + between + 4L * (r * 3 + j) * WEIGHTS;
+          }
+          loops.weights(s.of(n));
+        }
+        for (int r = 0; r < PATCH; r++) {
+          for (int j = 0; j < 3; j++) {
+            s.in[j] = base + between + 4L * (r * 3 + j) * WEIGHTS;
+          }
+          for (int j = 0; j < PATCH; j++) {
+            s.out[j] = base + dense + 4L * ((long) (r * PATCH + j) * cells + from);
+          }
+          loops.weights(s.of(n));
+        }
       }
     }
 
@@ -163,34 +199,6 @@ final class WinogradForward extends Winograd {
     return Conv2d.isOfImages(addend.shape(), y.shape());
   }
 
-  private void transformWeights(long base) {
-    TileLoops.Streams s = new TileLoops.Streams();
-    int cells = channels * filters;
-    long between = base + dense + 4L * PLACES * cells;
-    for (int from = 0; from < cells; from += WEIGHTS) {
-      int n = Math.min(WEIGHTS, cells - from);
-      for (int j = 0; j < 3; j++) {
-        for (int i = 0; i < 3; i++) {
-          s.in[i] = w.address() + 4L * ((long) places[i * 3 + j] * cells + from);
-        }
-        for (int r = 0; r < PATCH; r++) {
-          s.out[r] = between + 4L * (r * 3 + j) * WEIGHTS;
-        }
-        loops.weights(s.of(n));
-      }
-      for (int r = 0; r < PATCH; r++) {
-        for (int j = 0; j < 3; j++) {
-          s.in[j] = between + 4L * (r * 3 + j) * WEIGHTS;
-        }
-        for (int j = 0; j < PATCH; j++) {
-          s.out[j] = base + dense + 4L * ((long) (r * PATCH + j) * cells + from);
-        }
-        loops.weights(s.of(n));
-      }
-    }
-    pack.execute();
-  }
-
   @Override
   public void run() {
     long base = device.scratchpad().address();
@@ -203,18 +211,36 @@ final class WinogradForward extends Winograd {
       free.forEach(lane -> lane.bind(base));
       bound = base;
     }
-    transformWeights(base);
+    forRange(
+        Math.ceilDiv(channels * filters, WEIGHTS),
+        WEIGHT_BLOCKS,
+        (lane, from, to) -> lane.transformWeights(base, from, to));
+    pack.execute();
+    forRange(
+        Math.ceilDiv(strips(), stripsPerChunk),
+        1,
+        (lane, from, to) -> {
+          for (int chunk = from; chunk < to; chunk++) {
+            lane.run(base, chunk);
+          }
+        });
+  }
+
+  /** Part of a loop, on a lane that no other thread has. */
+  private interface Body {
+    void run(Lane lane, int from, int to);
+  }
+
+  private void forRange(int n, int block, Body body) {
     device
         .workers()
         .forRange(
-            Math.ceilDiv(strips(), stripsPerChunk),
-            1,
+            n,
+            block,
             (from, to) -> {
               Lane lane = free.remove(); // there is one for each thread
               try {
-                for (int chunk = from; chunk < to; chunk++) {
-                  lane.run(base, chunk);
-                }
+                body.run(lane, from, to);
               } finally {
                 free.add(lane);
               }

@@ -139,7 +139,7 @@ final class CudaDiffusion {
             at,
             sizes,
             op.thresholding() != Thresholding.NONE,
-            Philox.Stream.NOISE.ordinal()));
+            Philox.Stream.SAMPLER.ordinal()));
   }
 
   private static DiffusionKernels.Bound bound(List<Tensor> in) {

@@ -225,7 +225,7 @@ final class NanChecks {
     Object[] all = {
       x,
       zeros,
-      x,
+      TensorSpec.of(DType.F32, 2, 1, 1, 2),
       zeros,
       TensorSpec.of(DType.U8, 2, 1, 1, 2),
       zeros,

@@ -7,24 +7,31 @@ import dev.gatun.engine.Owned;
 import dev.gatun.engine.Program;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.TensorSpec;
+import dev.gatun.engine.Together;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.op.DenoiseStep;
 import dev.gatun.engine.op.DenoiseStep.Thresholding;
 import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.Model;
 import dev.gatun.models.Sampler;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.function.Function;
 import java.util.function.IntConsumer;
 
 /**
  * Draws images with a denoising network: a step, the network and what a sampler makes of it, is
- * recorded once and replayed; its number lies on the device. Its state is in f64.
+ * recorded once and replayed; its number lies on the device. Its state is in f64. Where a device
+ * divides into lanes each draws its share of the images.
  */
 public final class DenoisingSampler implements Sampler {
   /** The most images that are drawn together. */
   private static final int BATCH = 64;
+
+  /** Images that a lane is worth having for. */
+  private static final int LEAST_SHARE = 4;
 
   /** The samplers by name. */
   public enum Method {
@@ -184,9 +191,10 @@ public final class DenoisingSampler implements Sampler {
     this(device, model, weights, settings, type, BATCH);
   }
 
-  /** The step for so many images, and the memory it works on. */
-  private final class Recorded implements AutoCloseable {
+  /** The step for some images, on a lane of the device, and the memory it works on. */
+  private final class Share implements AutoCloseable {
     private final Owned owned = new Owned();
+    final int offset; // of the first among those that are drawn together
     final int batch;
     final int network; // images it is run on: twice as many where it is guided
     final Tensor x;
@@ -199,7 +207,8 @@ public final class DenoisingSampler implements Sampler {
     final Program first;
     final Program step;
 
-    Recorded(int batch) {
+    Share(Device lane, int offset, int batch) {
+      this.offset = offset;
       this.batch = batch;
       network = denoise.guided() ? 2 * batch : batch;
       try {
@@ -226,7 +235,7 @@ public final class DenoisingSampler implements Sampler {
         int says = shape.channels() * (model.learnedVariance() ? 2 : 1);
         Tensor nothing = owned.add(tensor(type, network, says));
         denoise(begin, begin.bind(nothing), table, input, times);
-        first = owned.add(begin.compile(device));
+        first = owned.add(begin.compile(lane));
 
         Graph graph = new Graph();
         Model.Input in =
@@ -244,7 +253,7 @@ public final class DenoisingSampler implements Sampler {
                 graph.bind(times),
                 in);
         denoise(graph, said, table, input, times);
-        step = owned.add(graph.compile(device));
+        step = owned.add(graph.compile(lane));
       } catch (RuntimeException | Error e) {
         owned.close();
         throw e;
@@ -269,6 +278,55 @@ public final class DenoisingSampler implements Sampler {
                   graph.bind(mask)));
       graph.store(next.get(0), input);
       graph.store(next.get(1), times);
+    }
+
+    @Override
+    public void close() {
+      owned.close();
+    }
+  }
+
+  /** The step for so many images, divided among lanes. */
+  private final class Recorded implements AutoCloseable {
+    private final Owned owned = new Owned();
+    final int batch;
+    final List<Share> shares = new ArrayList<>();
+
+    Recorded(int batch) {
+      this.batch = batch;
+      try {
+        List<Device> lanes = device.divide(batch / LEAST_SHARE);
+        lanes.forEach(owned::add);
+        if (lanes.isEmpty()) {
+          lanes = List.of(device);
+        }
+        for (int i = 0; i < lanes.size(); i++) {
+          int from = batch * i / lanes.size();
+          int to = batch * (i + 1) / lanes.size();
+          shares.add(owned.add(new Share(lanes.get(i), from, to - from)));
+        }
+      } catch (RuntimeException | Error e) {
+        owned.close();
+        throw e;
+      }
+    }
+
+    void begin() {
+      Together.run(shares.stream().<Runnable>map(share -> share.first::run).toList());
+    }
+
+    void step() {
+      Together.run(shares.stream().<Runnable>map(share -> share.step::run).toList());
+    }
+
+    /** A tensor of all shares, one after another. */
+    double[] all(Function<Share, Tensor> tensor) {
+      double[] all = new double[batch * shape.dimensions()];
+      for (Share share : shares) {
+        double[] own = tensor.apply(share).toDoubles();
+        System.arraycopy(own, 0, all, share.offset * shape.dimensions(), own.length);
+      }
+      return all;
     }
 
     @Override
@@ -352,18 +410,21 @@ public final class DenoisingSampler implements Sampler {
     Recorded on = recorded(job.count);
     for (int from = 0; from < job.count; from += on.batch) {
       int some = Math.min(on.batch, job.count - from);
-      write(job, from, some, on);
-      on.first.run();
+      for (Share share : on.shares) {
+        int first = Math.min(job.count, from + share.offset);
+        write(job, first, Math.min(share.batch, job.count - first), share);
+      }
+      on.begin();
       for (int i = 1; i <= settings.steps.evaluations(); i++) {
-        on.step.run();
+        on.step();
         listener.after(new Done(on, i, from, some));
       }
-      System.arraycopy(on.x.toDoubles(), 0, all, from * size, some * size);
+      System.arraycopy(on.all(share -> share.x), 0, all, from * size, some * size);
     }
     return all;
   }
 
-  private void write(Job job, int from, int some, Recorded on) {
+  private void write(Job job, int from, int some, Share on) {
     int size = shape.dimensions();
     if (job.labels != null) {
       byte[] own = new byte[on.network];
@@ -432,7 +493,7 @@ public final class DenoisingSampler implements Sampler {
 
     @Override
     public byte[] noisy() {
-      double[] now = on.x.toDoubles();
+      double[] now = on.all(share -> share.x);
       double spread = settings.steps.spread(number);
       Arrays.setAll(now, i -> now[i] / spread);
       return Arrays.copyOf(pixels(now), some * shape.dimensions());
@@ -440,7 +501,7 @@ public final class DenoisingSampler implements Sampler {
 
     @Override
     public byte[] denoised() {
-      return Arrays.copyOf(pixels(on.previous.toDoubles()), some * shape.dimensions());
+      return Arrays.copyOf(pixels(on.all(share -> share.previous)), some * shape.dimensions());
     }
   }
 

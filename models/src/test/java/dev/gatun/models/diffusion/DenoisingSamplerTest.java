@@ -165,6 +165,12 @@ class DenoisingSamplerTest {
           int most = largestDifference(a, b);
           assertTrue(most <= 1, "pixels differ by " + most);
           assertArrayEquals(a, two.sample(5, seed, 1, done -> {}));
+          // shares of a dozen, and in the end one that has nothing to draw
+          try (DenoisingSampler dozen = sampler(model, weights, Method.DDPM, 8, guidance, 12)) {
+            byte[] many = dozen.sample(14, seed, 1, done -> {});
+            most = largestDifference(two.sample(14, seed, 1, done -> {}), many);
+            assertTrue(most <= 1, "pixels differ by " + most);
+          }
           byte[] other = two.sample(5, 8, 1, done -> {});
           assertFalse(Arrays.equals(a, other), "another seed draws the same");
         }
