@@ -113,6 +113,7 @@ public final class ContractSuite {
     for (DType type : List.of(DType.F32, DType.BF16)) {
       suite.variationalBounds(type);
     }
+    suite.manyTiles();
     return List.copyOf(suite.cases);
   }
 
@@ -1266,6 +1267,11 @@ public final class ContractSuite {
         Resample.nearest(), List.of(TensorSpec.of(type, 2, 3, 5, 16)), 4, DType.F32, STANDARD);
     unaligned(
         Resample.averagePool(), List.of(TensorSpec.of(type, 2, 4, 6, 16)), 4, DType.F32, STANDARD);
+  }
+
+  /** 3x3 taps on so many pixels and channels that fewer products than plain sums' may do. */
+  private void manyTiles() {
+    conv(DType.F32, new Conv2d(Taps.square(3)), true, 8, 13, 14, 32, 48);
   }
 
   private void variationalBounds(DType type) {

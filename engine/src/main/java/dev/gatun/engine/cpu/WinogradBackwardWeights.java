@@ -35,6 +35,7 @@ final class WinogradBackwardWeights extends Winograd {
   private final DnnlDesc c;
   private final DnnlPrimitive product;
   private final ConcurrentLinkedQueue<Transforms> free = new ConcurrentLinkedQueue<>();
+  private final TileLoops.Streams s = new TileLoops.Streams();
   private long bound; // the scratch memory that the product was told of
 
   /**
@@ -96,7 +97,6 @@ final class WinogradBackwardWeights extends Winograd {
   }
 
   private void transformBack(long base) {
-    TileLoops.Streams s = new TileLoops.Streams();
     int cells = channels * filters;
     long between = base + sums + 4L * PLACES * cells;
     for (int from = 0; from < cells; from += WEIGHTS) {

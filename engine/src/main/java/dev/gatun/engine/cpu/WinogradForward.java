@@ -92,6 +92,7 @@ final class WinogradForward extends Winograd {
   /** What a thread needs for itself. */
   private final class Lane {
     final Transforms transforms = new Transforms();
+    final TileLoops.Streams s = new TileLoops.Streams();
     final long v = room((long) PLACES * tiles * channels);
     final long m = room((long) PLACES * tiles * filters);
     final long plus = room((long) width * filters);
@@ -121,7 +122,6 @@ final class WinogradForward extends Winograd {
 
     /** Some blocks of weights to [36][C][K]. */
     void transformWeights(long base, int firstBlock, int lastBlock) {
-      TileLoops.Streams s = new TileLoops.Streams();
       int cells = channels * filters;
       for (int from = firstBlock * WEIGHTS;
           from < Math.min(cells, lastBlock * WEIGHTS);
