@@ -31,7 +31,9 @@ public final class Philox {
     TIMES,
     FLIP,
     LABELS,
-    SAMPLER
+    SAMPLER,
+    LATENT,
+    POINTS
   }
 
   /** The 4 words of counter (c0,c1,c2,c3), written to {@code out}. */

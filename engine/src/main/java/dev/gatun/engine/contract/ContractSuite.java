@@ -65,8 +65,8 @@ import java.util.List;
  * of its kernels, at odd sizes, and through each branch of its launch.
  */
 public final class ContractSuite {
-  private static final Draw.Normal STANDARD = new Draw.Normal(0, 1);
-  private static final Draw WEIGHTS = new Draw.Normal(0, 0.2);
+  static final Draw.Normal STANDARD = new Draw.Normal(0, 1);
+  static final Draw WEIGHTS = new Draw.Normal(0, 0.2);
 
   private final List<OpCase> cases = new ArrayList<>();
   private int seed = 1;
@@ -122,12 +122,12 @@ public final class ContractSuite {
     return cases().stream().filter(c -> device.supports(c.op(), c.inputs())).toList();
   }
 
-  private void add(Op op, List<TensorSpec> inputs, int terms, DType roundTo, Draw... draws) {
+  void add(Op op, List<TensorSpec> inputs, int terms, DType roundTo, Draw... draws) {
     cases.add(new OpCase(op, inputs, terms, roundTo, List.of(draws), seed++));
   }
 
   /** With tensors that do not begin where many elements can be read at once. */
-  private void unaligned(Op op, List<TensorSpec> inputs, int terms, DType roundTo, Draw... draws) {
+  void unaligned(Op op, List<TensorSpec> inputs, int terms, DType roundTo, Draw... draws) {
     for (Layout layout : List.of(Layout.ODD, Layout.MIXED)) {
       cases.add(new OpCase(op, inputs, terms, roundTo, List.of(draws), seed++, layout));
     }

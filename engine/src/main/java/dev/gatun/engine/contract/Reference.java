@@ -86,29 +86,29 @@ public final class Reference {
       return new Result(new double[n], new double[n]);
     }
 
-    private static Result ofProduct(int n, DType type) {
+    static Result ofProduct(int n, DType type) {
       return type == DType.BF16
           ? new Result(new double[n], new double[n], new double[n])
           : Result.of(n);
     }
 
-    private void set(int i, double v, double m) {
+    void set(int i, double v, double m) {
       value[i] = v;
       magnitude[i] = m;
     }
 
-    private void grow(int i, double v, double m) {
+    void grow(int i, double v, double m) {
       value[i] += v;
       magnitude[i] += m;
     }
 
-    private void add(int i, double term) {
+    void add(int i, double term) {
       value[i] += term;
       magnitude[i] += Math.abs(term);
     }
 
     /** A term of a product, one factor of which was computed: w, off by so much, times f. */
-    private void addProduct(int i, double w, double size, double f) {
+    void addProduct(int i, double w, double size, double f) {
       value[i] += w * f;
       magnitude[i] += size * Math.abs(f);
       if (narrowed != null) {
@@ -117,7 +117,7 @@ public final class Reference {
     }
   }
 
-  private interface Form<T extends Op> {
+  interface Form<T extends Op> {
     List<Result> run(T op, List<TensorSpec> specs, List<double[]> in);
   }
 
@@ -202,7 +202,7 @@ public final class Reference {
     return form.run(op, specs, inputs);
   }
 
-  private static List<Result> map(int n, IntToDoubleFunction f) {
+  static List<Result> map(int n, IntToDoubleFunction f) {
     Result y = Result.of(n);
     for (int i = 0; i < n; i++) {
       double v = f.applyAsDouble(i);
