@@ -30,4 +30,21 @@ __device__ __forceinline__ unsigned word_of(uint4 words, int i) {
 /* Uniform in [0,1), a multiple of 2^-24. */
 __device__ __forceinline__ float uniform_of(unsigned word) { return (float)(word >> 8) * 0x1p-24f; }
 
+/* Standard normal number `index` of a stream, by Box and Muller. */
+__device__ __forceinline__ double normal(unsigned long long seed, unsigned stream, unsigned subsequence,
+                                         long long index) {
+  const unsigned long long block = (unsigned long long)index / 2;
+  const uint4 words = philox(
+      seed, make_uint4((unsigned)block, (unsigned)(block >> 32), subsequence, stream));
+  const bool odd = (index & 1) != 0;
+  const double u = ((odd ? words.z : words.x) >> 8) + 1u;
+  const double v = (odd ? words.w : words.y) >> 8;
+  return sqrt(-2.0 * log(u * 0x1p-24)) * cos(6.283185307179586 * (v * 0x1p-24));
+}
+
+/* What a subsequence is named by: a whole number below 2^31. */
+__device__ __forceinline__ bool is_step(double number) {
+  return number >= 0 && number <= 2147483647.0 && number == floor(number);
+}
+
 #endif

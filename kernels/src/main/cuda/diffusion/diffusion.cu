@@ -19,22 +19,6 @@
 #define WARPS (THREADS / WARP_SIZE)
 #define COLUMNS 10 /* of a sampler's table */
 
-/* Standard normal number `index` of a stream. */
-__device__ __forceinline__ double normal(unsigned long long seed, unsigned stream, unsigned subsequence,
-                                         long long index) {
-  const unsigned long long block = (unsigned long long)index / 2;
-  const uint4 words = philox(
-      seed, make_uint4((unsigned)block, (unsigned)(block >> 32), subsequence, stream));
-  const bool odd = (index & 1) != 0;
-  const double u = ((odd ? words.z : words.x) >> 8) + 1u;
-  const double v = (odd ? words.w : words.y) >> 8;
-  return sqrt(-2.0 * log(u * 0x1p-24)) * cos(6.283185307179586 * (v * 0x1p-24));
-}
-
-__device__ __forceinline__ bool is_step(double number) {
-  return number >= 0 && number <= 2147483647.0 && number == floor(number);
-}
-
 /* table [T,6]; coefficients [N,4], times [N], weights [N]; a thread an image. */
 extern "C" __global__ void __launch_bounds__(THREADS)
     diffusion_times(const float* RESTRICT table, const double* RESTRICT step, float* RESTRICT coefficients,

@@ -18,7 +18,11 @@ import dev.gatun.engine.op.Dropout;
 import dev.gatun.engine.op.Elu;
 import dev.gatun.engine.op.FoldUpsampling;
 import dev.gatun.engine.op.Gate;
+import dev.gatun.engine.op.GaussianKl;
+import dev.gatun.engine.op.GaussianMixture;
+import dev.gatun.engine.op.GaussianSample;
 import dev.gatun.engine.op.GroupNorm;
+import dev.gatun.engine.op.KlObjective;
 import dev.gatun.engine.op.LogisticMixture;
 import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.Relu;
@@ -232,6 +236,34 @@ class GradientsTest {
     return List.of(f, x, images, times, table, v);
   }
 
+  /** The objective of what a batch's latents cost; their nats are about 0.5 to 3. */
+  private static DynamicTest objective(String name, KlObjective op, double step) {
+    return DynamicTest.dynamicTest(
+        name,
+        () -> {
+          try (Builder b = new Builder(name.hashCode())) {
+            Value at = b.bind(DType.F64, new double[] {step}, 1);
+            b.fixed.add(at);
+            Value kl = b.graph.apply(new GaussianKl(), List.of(b.leaf(2, 1, 2, 6))).get(1);
+            b.check(b.graph.apply(op, kl, at));
+          }
+        });
+  }
+
+  /** A loss of the log-densities of 6 vectors of 3. */
+  private static DynamicTest densities(String name, int components, int rows, boolean weighted) {
+    return test(
+        name,
+        b -> {
+          Value z = b.leaf(6, 1, 1, 3);
+          List<Value> in = new ArrayList<>(List.of(z, b.leaf(rows, components * 6)));
+          if (weighted) {
+            in.add(b.leaf(rows, components));
+          }
+          return b.graph.apply(new GaussianMixture(components), in).getFirst();
+        });
+  }
+
   private static Value coloured(Builder b, int classes, int colours) {
     Value logits = b.leaf(2, 3, colours * classes);
     Value targets = b.whole(DType.U8, classes, 2, 3, colours);
@@ -265,6 +297,11 @@ class GradientsTest {
                 b.check(b.graph.apply(new VariationalBound(3), in).getFirst());
               }
             }),
+        objective("what latents cost", new KlObjective(2, 0, 0, 0, 0), 5),
+        objective("warm-up", new KlObjective(2, 100, 0, 0, 0), 5),
+        objective("free nats", new KlObjective(2, 0, 0.8, 0, 0), 5),
+        objective("below the capacity", new KlObjective(2, 0, 0.8, 100, 10), 5),
+        objective("above the capacity", new KlObjective(2, 0, 0.8, 1e-3, 0), 5),
         DynamicTest.dynamicTest(
             "cross-entropy of colours",
             () -> {
@@ -481,6 +518,29 @@ class GradientsTest {
         test(
             "attention of a projection",
             b -> b.graph.apply(new Attention(2), List.of(b.leaf(2, 4, 18))).getFirst()),
+        test(
+            "samples of latents",
+            b ->
+                b.graph
+                    .apply(
+                        new GaussianSample(3, 2, 3),
+                        List.of(b.leaf(2, 1, 2, 8), b.whole(DType.F64, 99, 1)))
+                    .getFirst()),
+        test(
+            "divergence of images",
+            b -> b.graph.apply(new GaussianKl(), List.of(b.leaf(4, 2, 1, 6))).getFirst()),
+        test(
+            "divergence of latents",
+            b -> b.graph.apply(new GaussianKl(), List.of(b.leaf(4, 2, 1, 6))).get(1)),
+        test(
+            "divergence of images and of latents",
+            b -> {
+              List<Value> nats = b.graph.apply(new GaussianKl(), List.of(b.leaf(4, 1, 2, 4)));
+              return b.graph.apply(new Add(), nats.get(0), nats.get(1));
+            }),
+        densities("density of an encoder's samples", 1, 3, false),
+        densities("density of a mixture", 3, 1, false),
+        densities("density of weighted mixtures", 2, 3, true),
         test("shift both ways", b -> b.graph.apply(new Shift(1, -1), b.leaf(2, 4, 3, 2))),
         test("shift rows down", b -> b.graph.apply(new Shift(1, 0), b.leaf(2, 4, 3, 2))),
         test("shift rows up", b -> b.graph.apply(new Shift(-2, 0), b.leaf(2, 4, 3, 2))),
@@ -664,6 +724,15 @@ class GradientsTest {
       Value lse = b.graph.apply(new Attention(1), List.of(qkv)).get(1);
       assertThrows(
           UnsupportedOperationException.class, () -> b.graph.gradients(b.loss(lse), List.of(qkv)));
+      List<Value> latents =
+          b.graph.apply(
+              new GaussianSample(1, 0, 1), List.of(b.leaf(1, 4), b.whole(DType.F64, 9, 1)));
+      Value parameters = latents.getFirst().producer.inputs().getFirst();
+      e =
+          assertThrows(
+              UnsupportedOperationException.class,
+              () -> b.graph.gradients(b.loss(latents.get(1)), List.of(parameters)));
+      assertTrue(e.getMessage().contains("gaussian_sample"), e.getMessage());
       ShapeException notScalar =
           assertThrows(ShapeException.class, () -> b.graph.gradients(logits, List.of(logits)));
       assertTrue(notScalar.getMessage().contains("[1,3] f32"), notScalar.getMessage());

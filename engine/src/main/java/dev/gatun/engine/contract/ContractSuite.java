@@ -114,6 +114,7 @@ public final class ContractSuite {
       suite.variationalBounds(type);
     }
     suite.manyTiles();
+    GaussianCases.addTo(suite);
     return List.copyOf(suite.cases);
   }
 

@@ -143,6 +143,9 @@ interface Loops {
   /** The sum of squares, in f64. */
   double squaredNorm(float[] x, int at, int n);
 
+  /** The sum of (a - b)^2 * scale over all elements of arrays of a length. */
+  double squaredDistance(double[] a, double[] b, double[] scale);
+
   /**
    * Runs each loop until it has been compiled: before that a vector loop is a hundred times slower
    * than a plain one, so this is done aside, on data of its own, while a program is being built.
@@ -151,6 +154,7 @@ interface Loops {
     float[] x = new float[256];
     float[] y = new float[256];
     double[] sums = new double[4];
+    double[] wide = new double[66];
     try (Arena arena = Arena.ofConfined()) {
       // the same kind of segment that tensors have, or the compiled code would be thrown away
       MemorySegment s = HostMemory.at(arena.allocate(1024, 64).address(), 1024);
@@ -173,6 +177,7 @@ interface Loops {
         expSum(x, 0, 256, max(x, 0, 256));
         exp(x, 0, 256, 0, 0);
         squaredNorm(x, 0, 256);
+        squaredDistance(wide, wide, wide);
         tanhAndSigmoid(x, y, 256);
         sigmoid(x, 256);
         normalizedSilu(x, y, y, y, 256);

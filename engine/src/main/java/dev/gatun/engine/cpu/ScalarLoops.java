@@ -217,6 +217,21 @@ final class ScalarLoops implements Loops {
   }
 
   @Override
+  public double squaredDistance(double[] a, double[] b, double[] scale) {
+    return squaredDistance(a, b, scale, 0);
+  }
+
+  /** Of the elements from {@code from} on. */
+  static double squaredDistance(double[] a, double[] b, double[] scale, int from) {
+    double sum = 0;
+    for (int i = from; i < a.length; i++) {
+      double difference = a[i] - b[i];
+      sum += difference * difference * scale[i];
+    }
+    return sum;
+  }
+
+  @Override
   public void tanhAndSigmoid(float[] a, float[] b, int n) {
     tanh(a, 1, n);
     sigmoid(b, n);

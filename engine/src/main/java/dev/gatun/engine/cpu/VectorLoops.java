@@ -515,6 +515,24 @@ final class VectorLoops implements Loops {
     return total;
   }
 
+  @Override
+  public double squaredDistance(double[] a, double[] b, double[] scale) {
+    DoubleVector sum = DoubleVector.zero(D);
+    int i = 0;
+    for (; i <= a.length - D.length(); i += D.length()) {
+      DoubleVector difference =
+          DoubleVector.fromArray(D, a, i).sub(DoubleVector.fromArray(D, b, i));
+      sum = difference.mul(difference).fma(DoubleVector.fromArray(D, scale, i), sum);
+    }
+    double[] lanes = Blocks.own().wideLanes;
+    sum.intoArray(lanes, 0);
+    double total = ScalarLoops.squaredDistance(a, b, scale, i);
+    for (int lane = 0; lane < D.length(); lane++) {
+      total += lanes[lane];
+    }
+    return total;
+  }
+
   // below, calls of the Vector API alone: those C2 inlines whatever the size of what it compiles,
   // methods of ours only up to a limit, and beyond it would allocate a box for every vector
 

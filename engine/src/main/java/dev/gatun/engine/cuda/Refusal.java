@@ -59,6 +59,8 @@ record Refusal(int kind, int place, int value, int limit) {
       case 8 ->
           "variational_bound: the time of image %d is not a whole number from 1 to %d"
               .formatted(place, limit);
+      case 9 -> "gaussian_sample: step must be a whole number below 2^31";
+      case 10 -> "kl_objective: step must be a whole number below 2^31";
       default -> "a kernel refused its data (%d: %d, %d, %d)".formatted(kind, place, value, limit);
     };
   }

@@ -18,6 +18,14 @@ import dev.gatun.engine.op.Conv2dUnit;
 import dev.gatun.engine.op.DiffusionTimes;
 import dev.gatun.engine.op.FoldUpsampling;
 import dev.gatun.engine.op.FoldUpsamplingBackward;
+import dev.gatun.engine.op.GaussianKl;
+import dev.gatun.engine.op.GaussianKlBackward;
+import dev.gatun.engine.op.GaussianMixture;
+import dev.gatun.engine.op.GaussianMixtureBackward;
+import dev.gatun.engine.op.GaussianSample;
+import dev.gatun.engine.op.GaussianSampleBackward;
+import dev.gatun.engine.op.KlObjective;
+import dev.gatun.engine.op.KlObjectiveBackward;
 import dev.gatun.engine.op.LogisticMixture;
 import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.SquaredNorm;
@@ -231,6 +239,14 @@ class ContractTest {
             FoldUpsampling.class,
             FoldUpsamplingBackward.class,
             DiffusionTimes.class,
+            GaussianKl.class,
+            GaussianKlBackward.class,
+            GaussianMixture.class,
+            GaussianMixtureBackward.class,
+            GaussianSample.class,
+            GaussianSampleBackward.class,
+            KlObjective.class,
+            KlObjectiveBackward.class,
             LogisticMixture.class);
     Set<Class<?>> inBf16 = new HashSet<>(declared);
     inBf16.removeAll(inF32Alone);

@@ -14,6 +14,13 @@ import dev.gatun.engine.op.DenoiseStep.Thresholding;
 import dev.gatun.engine.op.Diffuse;
 import dev.gatun.engine.op.DiffusionTimes;
 import dev.gatun.engine.op.Dropout;
+import dev.gatun.engine.op.GaussianKl;
+import dev.gatun.engine.op.GaussianKlBackward;
+import dev.gatun.engine.op.GaussianMixture;
+import dev.gatun.engine.op.GaussianMixtureBackward;
+import dev.gatun.engine.op.GaussianSample;
+import dev.gatun.engine.op.KlObjective;
+import dev.gatun.engine.op.KlObjectiveBackward;
 import dev.gatun.engine.op.LogisticMixture;
 import dev.gatun.engine.op.LogisticMixtureBackward;
 import dev.gatun.engine.op.Relu;
@@ -97,6 +104,8 @@ final class NanChecks {
       diffusion(type, suffix, checks);
       bound(type, suffix, checks);
     }
+    latents(checks);
+    densities(checks);
     return checks;
   }
 
@@ -253,6 +262,160 @@ final class NanChecks {
           check(
               "variational_bound_backward" + suffix, new VariationalBoundBackward(1), "0011", all));
     }
+  }
+
+  private static void latents(List<KernelCheck> checks) {
+    TensorSpec parameters = TensorSpec.of(DType.F32, 2, 4);
+    TensorSpec one = TensorSpec.of(DType.F32, 1);
+    TensorSpec two = TensorSpec.of(DType.F32, 2);
+    TensorSpec steps = TensorSpec.of(DType.F64, 1);
+    double nan = Double.NaN;
+    KlObjective objective = new KlObjective(1, 0, 0.5, 0, 0);
+    KlObjective toCapacity = new KlObjective(1, 0, 0.5, 1, 0);
+    for (double step : new double[] {-1, 0.5, 4e9, nan}) {
+      double[] at = {step};
+      checks.add(
+          check(
+              "gaussian_sample_f32",
+              new GaussianSample(3, 0, 1),
+              "1".repeat(8),
+              parameters,
+              new double[8],
+              steps,
+              at));
+      checks.add(
+          check("kl_objective_f32", objective, "1", two, new double[] {1, 0}, steps, at));
+      checks.add(
+          check(
+              "kl_objective_backward_f32",
+              new KlObjectiveBackward(objective),
+              "11",
+              two,
+              new double[] {1, 0},
+              steps,
+              at,
+              one,
+              new double[] {1}));
+    }
+    double[] some = {0, nan, 1, 0, 0, 0, 0, nan};
+    double[] zero = {0};
+    checks.add(
+        check(
+            false,
+            "gaussian_sample_f32",
+            new GaussianSample(3, 0, 1),
+            "0101" + "0000",
+            parameters,
+            some,
+            steps,
+            zero));
+    checks.add(
+        check(false, "gaussian_kl_f32", new GaussianKl(), "11" + "01", parameters, some));
+    checks.add(
+        check(
+            false,
+            "gaussian_kl_by_dimension_f32",
+            new GaussianKl(),
+            "10" + "10",
+            parameters,
+            new double[] {0, 0, nan, 0, 0, 0, 0, 0}));
+    checks.add(
+        check(
+            false,
+            "gaussian_kl_backward_f32",
+            new GaussianKlBackward(true, true),
+            "0100" + "1111",
+            parameters,
+            new double[] {0, nan, 0, 0, 0, 0, 0, 0},
+            two,
+            new double[] {1, nan},
+            two,
+            new double[2]));
+    double[] unknown = {nan, 0.2};
+    double[] many = {nan, 3};
+    for (KlObjective op : List.of(objective, toCapacity)) {
+      checks.add(check(false, "kl_objective_f32", op, "1", two, unknown, steps, zero));
+      Op back = new KlObjectiveBackward(op);
+      boolean all = op == toCapacity;
+      checks.add(
+          check(
+              false,
+              "kl_objective_backward_f32",
+              back,
+              all ? "11" : "10",
+              two,
+              many,
+              steps,
+              zero,
+              one,
+              new double[] {1}));
+      checks.add(
+          check(
+              false,
+              "kl_objective_backward_f32",
+              back,
+              "11",
+              two,
+              new double[] {2, 3},
+              steps,
+              zero,
+              one,
+              new double[] {nan}));
+    }
+  }
+
+  /** A NaN in a vector or a component is one in each density that it is part of. */
+  private static void densities(List<KernelCheck> checks) {
+    double nan = Double.NaN;
+    double none = Double.NEGATIVE_INFINITY;
+    TensorSpec z = TensorSpec.of(DType.F32, 2, 1);
+    TensorSpec parameters = TensorSpec.of(DType.F32, 3, 2);
+    TensorSpec logits = TensorSpec.of(DType.F32, 3);
+    TensorSpec density = TensorSpec.of(DType.F32, 2);
+    double[] normal = new double[6];
+    double[] broken = {0, 0, 0, nan, 0, 0};
+    double[] ones = {1, 1};
+    GaussianMixture op = new GaussianMixture(3);
+    GaussianMixtureBackward back = new GaussianMixtureBackward(3);
+    String kernel = "gaussian_mixture_f32";
+    checks.add(check(false, kernel, op, "01", z, new double[] {0, nan}, parameters, normal));
+    checks.add(check(false, kernel, op, "11", z, ones, parameters, broken));
+    String prepares = "gaussian_mixture_components_f32";
+    double[] unknown = {0, nan, 0};
+    checks.add(check(false, prepares, op, "11", z, ones, parameters, normal, logits, unknown));
+    // a component of no weight is none
+    double[] absent = {0, none, 0};
+    checks.add(check(false, prepares, op, "00", z, ones, parameters, normal, logits, absent));
+    checks.add(
+        check(
+            false,
+            "gaussian_mixture_backward_rows_f32",
+            back,
+            "01" + "111111",
+            z,
+            new double[] {0, nan},
+            parameters,
+            normal,
+            density,
+            new double[2],
+            density,
+            ones));
+    checks.add(
+        check(
+            false,
+            "gaussian_mixture_backward_components_f32",
+            back,
+            "11" + "001100" + "010",
+            z,
+            ones,
+            parameters,
+            broken,
+            logits,
+            new double[3],
+            density,
+            new double[2],
+            density,
+            ones));
   }
 
   private static void mixture(DType type, int colours, List<KernelCheck> checks) {

@@ -418,6 +418,89 @@ class OpChecksTest {
     refusal(back, p, x32, known, times, rows, p, times);
   }
 
+  @Test
+  void latentsOfNormalDistributionsThatDoNotFit() {
+    TensorSpec p = spec(F32, 4, 2, 3, 10);
+    TensorSpec step = spec(DType.F64, 1);
+    TensorSpec z = spec(F32, 12, 2, 3, 5);
+    GaussianSample sample = new GaussianSample(1, 0, 3);
+    assertEquals(List.of(z, z), sample.check(List.of(p, step)));
+    String message = refusal(sample, spec(F32, 4, 9), step);
+    assertTrue(message.contains("parameters must have as many log-variances as means"), message);
+    message = refusal(sample, spec(DType.BF16, 4, 10), step);
+    assertTrue(message.contains("parameters must be [N,...,2D] f32"), message);
+    refusal(sample, spec(F32, 10), step);
+    refusal(sample, spec(F32, 0, 10), step);
+    refusal(sample, p, spec(F32, 1));
+    message = refusal(new GaussianSample(1, 0, 0), p, step);
+    assertTrue(message.contains("there must be at least 1 sample, not 0"), message);
+    message = refusal(new GaussianSample(1, 0, 1 << 30), p, step);
+    assertTrue(message.contains("1073741824 samples are more than 2^31-1 elements"), message);
+    refusal(new GaussianSample(1, -1, 1), p, step);
+    assertEquals(List.of(p), new GaussianSampleBackward(3).check(List.of(p, z, z)));
+    message = refusal(new GaussianSampleBackward(2), p, z, z);
+    assertTrue(message.contains("eps and dz must be [8,2,3,5] f32"), message);
+
+    TensorSpec kl = spec(F32, 4);
+    TensorSpec latents = spec(F32, 30);
+    assertEquals(List.of(kl, latents), new GaussianKl().check(List.of(p)));
+    GaussianKlBackward both = new GaussianKlBackward(true, true);
+    assertEquals(List.of(p), both.check(List.of(p, kl, latents)));
+    assertEquals(List.of(p), new GaussianKlBackward(false, true).check(List.of(p, latents)));
+    message = refusal(new GaussianKlBackward(true, false), p, latents);
+    assertTrue(message.contains("dkl must be [N] f32"), message);
+    message = refusal(both, p, kl, kl);
+    assertTrue(message.contains("dbyDimension must be [E] f32"), message);
+    message = refusal(new GaussianKlBackward(false, false), p);
+    assertTrue(message.contains("there must be dkl, dbyDimension or both"), message);
+
+    KlObjective objective = new KlObjective(1, 10, 0.5, 20, 10);
+    TensorSpec one = spec(F32, 1);
+    assertEquals(List.of(one), objective.check(List.of(latents, step)));
+    message = refusal(objective, spec(F32, 3, 5), step);
+    assertTrue(message.contains("kl must be [E] f32"), message);
+    refusal(objective, latents, one);
+    refusal(new KlObjective(Double.NaN, 0, 0, 0, 0), latents, step);
+    refusal(new KlObjective(1, 0, Double.NaN, 0, 0), latents, step);
+    message = refusal(new KlObjective(1, 0, 0, -1, 0), latents, step);
+    assertTrue(message.contains("the capacity must be 0 or more, not -1.0"), message);
+    message = refusal(new KlObjective(1, 0, 0, 1, -1), latents, step);
+    assertTrue(message.contains("must take 0 steps or more, not 0 and -1"), message);
+    KlObjectiveBackward back = new KlObjectiveBackward(objective);
+    assertEquals(List.of(latents), back.check(List.of(latents, step, one)));
+    refusal(back, latents, step, latents);
+  }
+
+  @Test
+  void mixturesOfNormalDistributionsThatDoNotFit() {
+    TensorSpec z = spec(F32, 6, 1, 1, 5);
+    TensorSpec p = spec(F32, 2, 3 * 2 * 5);
+    TensorSpec density = spec(F32, 6);
+    GaussianMixture mixture = new GaussianMixture(3);
+    assertEquals(List.of(density), mixture.check(List.of(z, p)));
+    assertEquals(List.of(density), mixture.check(List.of(z, p, spec(F32, 2, 3))));
+    String message = refusal(mixture, spec(F32, 6, 1, 2, 5), p);
+    assertTrue(message.contains("z's axes between M and D must be 1"), message);
+    message = refusal(mixture, z, spec(F32, 2, 20));
+    assertTrue(message.contains("parameters must be rows of K*2D=30 elements"), message);
+    message = refusal(mixture, z, spec(F32, 4, 30));
+    assertTrue(message.contains("R=4 rows of parameters do not divide M"), message);
+    message = refusal(mixture, z, p, spec(F32, 3));
+    assertTrue(message.contains("logits must be R*K=6 elements"), message);
+    message = refusal(mixture, z, spec(DType.BF16, 2, 30));
+    assertTrue(message.contains("takes f32 and nothing else"), message);
+    refusal(mixture, spec(F32, 6), p);
+    refusal(mixture, z, spec(F32, 0, 30));
+    refusal(new GaussianMixture(0), z, p);
+    GaussianMixtureBackward back = new GaussianMixtureBackward(3);
+    assertEquals(List.of(z, p), back.check(List.of(z, p, density, density)));
+    TensorSpec logits = spec(F32, 6);
+    assertEquals(List.of(z, p, logits), back.check(List.of(z, p, logits, density, density)));
+    message = refusal(back, z, p, density, spec(F32, 1));
+    assertTrue(message.contains("logDensity and ddensity must be [6] f32"), message);
+    refusal(back, z, p, density);
+  }
+
   /** Labels and pixels are known when an op runs only; the message is as plain. */
   @Test
   void valuesOutOfRangeAreNamedWhenTheOpRuns() {
@@ -440,6 +523,9 @@ class OpChecksTest {
       assertEquals(
           "dropout: step must be a whole number below 2^31, not 0.5",
           failure(() -> device.apply(new Dropout(0.5, 1, 0), x, step)));
+      assertEquals(
+          "gaussian_sample: step must be a whole number below 2^31, not 0.5",
+          failure(() -> device.apply(new GaussianSample(1, 0, 1), x, step)));
     }
   }
 
