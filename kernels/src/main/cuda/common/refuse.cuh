@@ -9,7 +9,8 @@
 #include "common/portable.cuh"
 
 enum Refused { REFUSED_TARGET = 1, REFUSED_LEVEL, REFUSED_LABEL, REFUSED_STEP, REFUSED_NOISE, REFUSED_ROW, REFUSED_TIME, REFUSED_BOUND,
-               REFUSED_LATENT, REFUSED_OBJECTIVE };
+               REFUSED_LATENT, REFUSED_OBJECTIVE,
+               REFUSED_RELAXED, REFUSED_DRAWN, REFUSED_CODE, REFUSED_CHOICE };
 
 struct Refusal {
   int kind;   // 0 until something is refused

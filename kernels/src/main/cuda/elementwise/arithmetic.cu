@@ -1,7 +1,7 @@
 /* arithmetic.cu - sums, constants, what a network reads of an image, whole images moved.
  * add: y = a + b. fill: y = value. normalize_pixels: y = x / (levels-1) * 2 - 1 and a channel of ones.
  * add_bias: y = x + table[label of the image]. shift: y[n,i,j] = x[n,i-rows,j-columns], else 0.
- * copy_channels: some channels of x to some of y.
+ * copy_channels: some channels of x to some of y. reverse_channels: those of each row in reverse order.
  * Each in f32 and bf16; computed in f32. A thread takes 16 bytes. Memory bound: every tensor is read or
  * written once. Arch sm_80+; emulator yes.
  */
@@ -91,6 +91,12 @@ __device__ __forceinline__ void copy_channels(const T* x, T* y, int rows, int D,
   });
 }
 
+/* x, y [rows,D] */
+template <class T>
+__device__ __forceinline__ void reverse_channels(const T* x, T* y, int D, long long elements) {
+  for_elements<1>(elements, [&](long long at, int) { y[at] = x[2 * (at - at % D) + D - 1 - at]; });
+}
+
 #define EACH(T, suffix)                                                                              \
   extern "C" __global__ void __launch_bounds__(THREADS)                                              \
       add_##suffix(const T* RESTRICT a, const T* RESTRICT b, T* RESTRICT y, int D, Window w) {       \
@@ -123,7 +129,12 @@ __device__ __forceinline__ void copy_channels(const T* x, T* y, int rows, int D,
       copy_channels_##suffix(const T* RESTRICT x, T* RESTRICT y, int rows, int D, int X, int Y) {    \
     copy_channels(x, y, rows, D, X, Y);                                                              \
   }                                                                                                  \
-  KERNEL(copy_channels_##suffix, THREADS)
+  KERNEL(copy_channels_##suffix, THREADS)                                                            \
+  extern "C" __global__ void __launch_bounds__(THREADS)                                              \
+      reverse_channels_##suffix(const T* RESTRICT x, T* RESTRICT y, int D, long long elements) {     \
+    reverse_channels(x, y, D, elements);                                                             \
+  }                                                                                                  \
+  KERNEL(reverse_channels_##suffix, THREADS)
 
 EACH(float, f32)
 EACH(bf16, bf16)

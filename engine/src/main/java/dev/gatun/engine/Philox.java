@@ -83,6 +83,12 @@ public final class Philox {
     return Math.sqrt(-2 * Math.log(u)) * Math.cos(2 * Math.PI * v);
   }
 
+  /** Standard Gumbel, -log(-log(u)) of u in the middles of 2^24 intervals: never infinite. */
+  public double gumbel(Stream stream, int subsequence, long index) {
+    double u = ((word(stream, subsequence, index) >>> 8) + 0.5) * 0x1p-24;
+    return -Math.log(-Math.log(u));
+  }
+
   /** The numbers 0..n-1 in an order drawn from a stream (Fisher and Yates). */
   public int[] permutation(int n, Stream stream, int subsequence) {
     int[] order = new int[n];

@@ -10,6 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.gatun.engine.op.Add;
 import dev.gatun.engine.op.AddBias;
 import dev.gatun.engine.op.Attention;
+import dev.gatun.engine.op.CategoricalKl;
 import dev.gatun.engine.op.Concat;
 import dev.gatun.engine.op.ConcatElu;
 import dev.gatun.engine.op.Conv2d;
@@ -22,11 +23,13 @@ import dev.gatun.engine.op.GaussianKl;
 import dev.gatun.engine.op.GaussianMixture;
 import dev.gatun.engine.op.GaussianSample;
 import dev.gatun.engine.op.GroupNorm;
+import dev.gatun.engine.op.GumbelSoftmax;
 import dev.gatun.engine.op.KlObjective;
 import dev.gatun.engine.op.LogisticMixture;
 import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.Resample;
+import dev.gatun.engine.op.ReverseChannels;
 import dev.gatun.engine.op.Shift;
 import dev.gatun.engine.op.Silu;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
@@ -34,6 +37,7 @@ import dev.gatun.engine.op.Split;
 import dev.gatun.engine.op.SquaredError;
 import dev.gatun.engine.op.Taps;
 import dev.gatun.engine.op.VariationalBound;
+import dev.gatun.engine.op.VectorQuantize;
 import dev.gatun.engine.op.WeightNorm;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -302,6 +306,11 @@ class GradientsTest {
         objective("free nats", new KlObjective(2, 0, 0.8, 0, 0), 5),
         objective("below the capacity", new KlObjective(2, 0, 0.8, 100, 10), 5),
         objective("above the capacity", new KlObjective(2, 0, 0.8, 1e-3, 0), 5),
+        divergence("divergence of images", (b, out) -> b.loss(out.get(0))),
+        divergence("divergence by dimension", (b, out) -> b.loss(out.get(1))),
+        divergence(
+            "divergence of images and by dimension",
+            (b, out) -> b.loss(b.graph.apply(new Add(), out.get(0), out.get(1)))),
         DynamicTest.dynamicTest(
             "cross-entropy of colours",
             () -> {
@@ -474,6 +483,21 @@ class GradientsTest {
                     b.leaf(4),
                     b.leaf(4),
                     b.graph.apply(new Conv2d(Taps.point()), b.leaf(2, 1, 1, 3), b.leaf(1, 3, 8)))),
+        test(
+            "relaxed draws of categories",
+            b ->
+                b.graph.apply(
+                    new GumbelSoftmax(3, 5, 2, 1, GumbelSoftmax.Temperature.constant(0.7)),
+                    b.leaf(2, 2, 6),
+                    b.whole(DType.F64, 99, 1))),
+        test(
+            "several relaxed draws of categories",
+            b ->
+                b.graph.apply(
+                    new GumbelSoftmax(4, 6, 0, 3, new GumbelSoftmax.Temperature(2, 0.5, 1e-2)),
+                    b.leaf(2, 8),
+                    b.whole(DType.F64, 99, 1))),
+        test("channels reversed", b -> b.graph.apply(new ReverseChannels(), b.leaf(2, 3, 5))),
         test("silu", b -> b.graph.apply(new Silu(), b.leaf(2, 3, 5))),
         test("fold up-sampling", b -> b.graph.apply(new FoldUpsampling(), b.leaf(9, 2, 3))),
         test(
@@ -736,6 +760,53 @@ class GradientsTest {
       ShapeException notScalar =
           assertThrows(ShapeException.class, () -> b.graph.gradients(logits, List.of(logits)));
       assertTrue(notScalar.getMessage().contains("[1,3] f32"), notScalar.getMessage());
+    }
+  }
+
+  private interface Loss {
+    Value of(Builder b, List<Value> outputs);
+  }
+
+  /** Of as many images as latents, each of 4 categories. */
+  private static DynamicTest divergence(String name, Loss loss) {
+    return DynamicTest.dynamicTest(
+        name,
+        () -> {
+          try (Builder b = new Builder(name.hashCode())) {
+            Value logits = b.leaf(6, 3, 8);
+            b.check(loss.of(b, b.graph.apply(new CategoricalKl(4), List.of(logits))));
+          }
+        });
+  }
+
+  /** As if nothing had been quantized; differences would be those of a step function. */
+  @Test
+  void theGradientOfQuantizedVectorsGoesStraightThrough() {
+    try (Builder b = new Builder(26)) {
+      Value z = b.leaf(2, 3, 4);
+      Value codebook = b.leaf(5, 4);
+      List<Value> out = b.graph.apply(new VectorQuantize(), List.of(z, codebook));
+      Value loss = b.loss(out.getFirst());
+      List<Value> slopes = b.graph.gradients(loss, List.of(z, out.getFirst(), codebook));
+      assertNull(slopes.get(2));
+      GraphReference reference = new GraphReference();
+      b.leaves.forEach(reference::set);
+      double[] dz = reference.evaluate(slopes.get(0));
+      assertArrayEquals(reference.evaluate(slopes.get(1)), dz);
+      double[] quantized = reference.evaluate(out.getFirst());
+      Value taken = b.bind(DType.F32, quantized, 2, 3, 4);
+      Value targets =
+          b.leaves.keySet().stream().filter(b.fixed::contains).findFirst().orElseThrow();
+      Value same = b.graph.apply(new SoftmaxCrossEntropy(null), List.of(taken, targets)).getFirst();
+      b.leaves.forEach(reference::set);
+      assertTrue(reference.gradientError(same, taken, quantized, dz, STEP) <= TOLERANCE);
+      UnsupportedOperationException e =
+          assertThrows(
+              UnsupportedOperationException.class,
+              () ->
+                  new VectorQuantize()
+                      .backward(b.graph, List.of(z, codebook), out, List.of(z, out.get(1))));
+      assertTrue(e.getMessage().contains("vector_quantize"), e.getMessage());
     }
   }
 }

@@ -178,4 +178,23 @@ class PhiloxTest {
       assertEquals(1000, count, 5 * Math.sqrt(1000));
     }
   }
+
+  /** Mean: Euler's constant; variance: pi^2 / 6. Never infinite, whatever the word. */
+  @Test
+  void gumbelNumbersHaveTheirMeanAndVariance() {
+    Philox philox = new Philox(5);
+    int n = 400_000;
+    double sum = 0;
+    double squares = 0;
+    for (int i = 0; i < n; i++) {
+      double g = philox.gumbel(Stream.LATENT, 3, i);
+      assertTrue(Double.isFinite(g) && g > -2.9 && g < 17.4, "number " + i + ": " + g);
+      sum += g;
+      squares += g * g;
+    }
+    double mean = sum / n;
+    // of n numbers the mean is off by 1.28 / sqrt(n), the variance by 3.5 / sqrt(n)
+    assertEquals(0.5772156649, mean, 4 * 1.28 / Math.sqrt(n));
+    assertEquals(Math.PI * Math.PI / 6, squares / n - mean * mean, 4 * 3.5 / Math.sqrt(n));
+  }
 }

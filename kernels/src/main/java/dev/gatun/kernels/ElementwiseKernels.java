@@ -262,6 +262,17 @@ public final class ElementwiseKernels {
         new Arguments().pointer(x).pointer(y).int32(rows).int32(channels).int32(from).int32(to));
   }
 
+  /** y = x, the channels of each row in reverse order; x, y [elements/D,D]. */
+  public static KernelCall reverseChannels(
+      Element type, long x, long y, int channels, long elements) {
+    return flat(
+        ARITHMETIC,
+        "reverse_channels",
+        type,
+        elements,
+        new Arguments().pointer(x).pointer(y).int32(channels).int64(elements));
+  }
+
   /**
    * Up, y = factor * x, each pixel to 2x2; else factor times the sum of 2x2 pixels. The small
    * images are [rows,width,C], the rows those of all images; the large ones [2*rows,2*width,C].

@@ -115,6 +115,7 @@ public final class ContractSuite {
     }
     suite.manyTiles();
     GaussianCases.addTo(suite);
+    CodeCases.addTo(suite);
     return List.copyOf(suite.cases);
   }
 

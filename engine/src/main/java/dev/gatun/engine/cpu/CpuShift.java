@@ -1,9 +1,11 @@
 package dev.gatun.engine.cpu;
 
+import dev.gatun.engine.DType;
 import dev.gatun.engine.Launch;
 import dev.gatun.engine.Shape;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.op.Concat;
+import dev.gatun.engine.op.ReverseChannels;
 import dev.gatun.engine.op.Shift;
 import dev.gatun.engine.op.Split;
 import java.lang.foreign.MemorySegment;
@@ -40,6 +42,28 @@ final class CpuShift {
                     MemorySegment.copy(
                         x, read + (left ? empty : 0), y, at + (left ? 0 : empty), kept);
                     y.asSlice(at + (left ? kept : 0), empty).fill((byte) 0);
+                  }
+                });
+  }
+
+  static Launch reverseChannels(
+      CpuDevice d, ReverseChannels op, List<Tensor> in, List<Tensor> out) {
+    DType type = in.getFirst().dtype();
+    MemorySegment x = d.segment(in.getFirst());
+    MemorySegment y = d.segment(out.getFirst());
+    int channels = in.getFirst().shape().dim(-1);
+    return () ->
+        d.workers()
+            .forRange(
+                in.getFirst().shape().rows(),
+                64,
+                (from, to) -> {
+                  for (long row = from; row < to; row++) {
+                    long last = (row + 1) * channels - 1;
+                    for (int c = 0; c < channels; c++) {
+                      float value = ScalarLoops.get(type, x, last - c);
+                      ScalarLoops.set(type, y, row * channels + c, value);
+                    }
                   }
                 });
   }

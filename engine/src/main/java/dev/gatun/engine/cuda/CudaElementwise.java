@@ -21,6 +21,7 @@ import dev.gatun.engine.op.NormalizePixels;
 import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.ReluBackward;
 import dev.gatun.engine.op.Resample;
+import dev.gatun.engine.op.ReverseChannels;
 import dev.gatun.engine.op.Shift;
 import dev.gatun.engine.op.Silu;
 import dev.gatun.engine.op.SiluBackward;
@@ -227,6 +228,13 @@ final class CudaElementwise {
   static void shift(Work w, Shift op, List<Tensor> in, List<Tensor> out) {
     Shape x = in.getFirst().shape();
     whole(w, op, in, out, x.dim(3), Window.whole(x.dim(0), x.dim(1) * x.dim(2), 1));
+  }
+
+  static void reverseChannels(Work w, ReverseChannels op, List<Tensor> in, List<Tensor> out) {
+    Tensor x = in.getFirst();
+    w.add(
+        ElementwiseKernels.reverseChannels(
+            element(x), x.address(), out.getFirst().address(), x.shape().dim(-1), x.elements()));
   }
 
   static void resample(Work w, Resample op, List<Tensor> in, List<Tensor> out) {

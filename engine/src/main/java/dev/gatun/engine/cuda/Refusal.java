@@ -61,6 +61,14 @@ record Refusal(int kind, int place, int value, int limit) {
               .formatted(place, limit);
       case 9 -> "gaussian_sample: step must be a whole number below 2^31";
       case 10 -> "kl_objective: step must be a whole number below 2^31";
+      case 11 -> "gumbel_softmax: step must be a whole number below 2^31";
+      case 12 -> "categorical_sample: step must be a whole number below 2^31";
+      case 13 ->
+          "code_vectors: index %d at position %d, but the codebook has %d codes"
+              .formatted(value, place, limit);
+      case 14 ->
+          "codebook_sums: index %d at position %d, but the codebook has %d codes"
+              .formatted(value, place, limit);
       default -> "a kernel refused its data (%d: %d, %d, %d)".formatted(kind, place, value, limit);
     };
   }

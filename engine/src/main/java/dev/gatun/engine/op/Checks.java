@@ -14,4 +14,24 @@ final class Checks {
     op.require(x.shape().rank() >= 1 && x.shape().elements() > 0, inputs, "empty input");
     op.require(x.dtype() == DType.F32 || x.dtype() == DType.BF16, inputs, "takes f32 or bf16");
   }
+
+  /** [K,D] f32, so many codes that an index fits u8. */
+  static void codebook(Op op, List<TensorSpec> inputs, TensorSpec codebook) {
+    op.require(
+        codebook.shape().rank() == 2
+            && codebook.dtype() == DType.F32
+            && codebook.shape().elements() > 0,
+        inputs,
+        "the codebook must be [K,D] f32");
+    int codes = codebook.shape().dim(0);
+    op.require(codes <= 256, inputs, "the codebook must have 1 to 256 codes, not " + codes);
+  }
+
+  /** u8, like x but for the last axis, which is 1. */
+  static void indices(Op op, List<TensorSpec> inputs, TensorSpec indices, TensorSpec x) {
+    op.require(
+        indices.equals(new TensorSpec(x.shape().withLast(1), DType.U8)),
+        inputs,
+        "indices must be " + x.shape().withLast(1) + " u8");
+  }
 }

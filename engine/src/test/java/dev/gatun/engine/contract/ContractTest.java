@@ -14,6 +14,11 @@ import dev.gatun.engine.Device;
 import dev.gatun.engine.Devices;
 import dev.gatun.engine.Op;
 import dev.gatun.engine.op.Adam;
+import dev.gatun.engine.op.CategoricalKl;
+import dev.gatun.engine.op.CategoricalKlBackward;
+import dev.gatun.engine.op.CategoricalLogProbability;
+import dev.gatun.engine.op.CategoricalSample;
+import dev.gatun.engine.op.Codebook;
 import dev.gatun.engine.op.Conv2dUnit;
 import dev.gatun.engine.op.DiffusionTimes;
 import dev.gatun.engine.op.FoldUpsampling;
@@ -26,8 +31,11 @@ import dev.gatun.engine.op.GaussianSample;
 import dev.gatun.engine.op.GaussianSampleBackward;
 import dev.gatun.engine.op.KlObjective;
 import dev.gatun.engine.op.KlObjectiveBackward;
+import dev.gatun.engine.op.GumbelSoftmax;
+import dev.gatun.engine.op.GumbelSoftmaxBackward;
 import dev.gatun.engine.op.LogisticMixture;
 import dev.gatun.engine.op.MaskChannels;
+import dev.gatun.engine.op.MovingAverage;
 import dev.gatun.engine.op.SquaredNorm;
 import dev.gatun.engine.op.WeightNorm;
 import dev.gatun.engine.op.WeightNormBackward;
@@ -247,7 +255,15 @@ class ContractTest {
             GaussianSampleBackward.class,
             KlObjective.class,
             KlObjectiveBackward.class,
-            LogisticMixture.class);
+            LogisticMixture.class,
+            MovingAverage.class,
+            Codebook.class,
+            GumbelSoftmax.class,
+            GumbelSoftmaxBackward.class,
+            CategoricalSample.class,
+            CategoricalKl.class,
+            CategoricalKlBackward.class,
+            CategoricalLogProbability.class);
     Set<Class<?>> inBf16 = new HashSet<>(declared);
     inBf16.removeAll(inF32Alone);
     assertEquals(

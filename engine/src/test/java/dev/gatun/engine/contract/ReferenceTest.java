@@ -12,19 +12,29 @@ import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.op.AddBias;
 import dev.gatun.engine.op.Attention;
 import dev.gatun.engine.op.AttentionBackward;
+import dev.gatun.engine.op.CategoricalKl;
+import dev.gatun.engine.op.CategoricalLogProbability;
+import dev.gatun.engine.op.CodeVectors;
+import dev.gatun.engine.op.Codebook;
+import dev.gatun.engine.op.CodebookSums;
 import dev.gatun.engine.op.ConcatElu;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Conv2dBackwardData;
 import dev.gatun.engine.op.Gate;
 import dev.gatun.engine.op.GroupNorm;
+import dev.gatun.engine.op.GumbelSoftmax;
+import dev.gatun.engine.op.GumbelSoftmaxBackward;
 import dev.gatun.engine.op.LogisticMixture;
 import dev.gatun.engine.op.MaskChannels;
+import dev.gatun.engine.op.MovingAverage;
 import dev.gatun.engine.op.NormalizePixels;
 import dev.gatun.engine.op.Resample;
+import dev.gatun.engine.op.ReverseChannels;
 import dev.gatun.engine.op.Shift;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
 import dev.gatun.engine.op.SumPixels;
 import dev.gatun.engine.op.Taps;
+import dev.gatun.engine.op.VectorQuantize;
 import dev.gatun.engine.op.WeightNorm;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -395,5 +405,77 @@ class ReferenceTest {
   @Test
   void inputsThatDoNotFitAreRefused() {
     assertThrows(ShapeException.class, () -> run(new Gate(), List.of(f32(2, 3)), new double[6]));
+  }
+
+  @Test
+  void vectorsAndTheirCodes() {
+    // 2 is as near to 1 as to 3: the first counts
+    double[] codebook = {9, 0, 1, 0, 3, 0};
+    List<TensorSpec> in = List.of(f32(3, 2), f32(3, 2));
+    List<double[]> values = List.of(new double[] {2, 0, 8, 1, 0, 0}, codebook);
+    List<Reference.Result> out = Reference.run(new VectorQuantize(), in, values);
+    assertArrayEquals(new double[] {1, 0, 9, 0, 1, 0}, out.get(0).value());
+    assertArrayEquals(new double[] {1, 0, 1}, out.get(1).value());
+    TensorSpec indices = TensorSpec.of(DType.U8, 3, 1);
+    assertArrayEquals(
+        new double[] {3, 0, 9, 0, 9, 0},
+        run(
+            new CodeVectors(DType.F32),
+            List.of(indices, f32(3, 2)),
+            new double[] {2, 0, 0},
+            codebook));
+    assertArrayEquals(
+        new double[] {8, 1, 1, 2, 0, 2, 0, 0, 0},
+        run(
+            new CodebookSums(3),
+            List.of(f32(3, 2), indices),
+            values.getFirst(),
+            new double[] {1, 0, 1}));
+    assertArrayEquals(
+        new double[] {2.5, 5},
+        run(
+            new MovingAverage(0.75),
+            List.of(f32(2), f32(2)),
+            new double[] {2, 4},
+            new double[] {4, 8}));
+    // counts of 3 and 1 become 3.5 / 5 and 1.5 / 5 of 4
+    assertArrayEquals(
+        new double[] {2 / 2.8, 7 / 1.2},
+        run(new Codebook(0.5), List.of(f32(2, 2)), new double[] {2, 3, 7, 1}),
+        EXACT);
+    assertArrayEquals(
+        new double[] {3, 2, 1, 6, 5, 4},
+        run(new ReverseChannels(), List.of(f32(2, 3)), new double[] {1, 2, 3, 4, 5, 6}));
+  }
+
+  @Test
+  void categoricalLatents() {
+    // of two images and two latents: certain, even, and 3 to 1
+    double three = Math.log(3);
+    double[] logits = {1000, 0, 5, 5, three, 0, 0, three};
+    double uneven = Math.log(2) + 0.75 * Math.log(0.75) + 0.25 * Math.log(0.25);
+    List<Reference.Result> kl =
+        Reference.run(new CategoricalKl(2), List.of(f32(2, 4)), List.of(logits));
+    assertArrayEquals(new double[] {Math.log(2), 2 * uneven}, kl.get(0).value(), EXACT);
+    assertArrayEquals(
+        new double[] {(Math.log(2) + uneven) / 2, uneven / 2}, kl.get(1).value(), EXACT);
+    assertArrayEquals(
+        new double[] {Math.log(0.5), 2 * Math.log(0.25), Math.log(0.5) - 1000, Math.log(0.1875)},
+        run(
+            new CategoricalLogProbability(2),
+            List.of(f32(4, 4), f32(2, 4)),
+            new double[] {1, 0, 0, 1, 0, 1, 1, 0, 0, 1, 0.5, 0.5, 1, 0, 1, 0},
+            logits),
+        EXACT);
+    // two samples of one latent, at a temperature of 1 / e
+    assertArrayEquals(
+        new double[] {Math.E * (0.25 + 0.5 * 4), Math.E * -(0.25 + 0.5 * 4)},
+        run(
+            new GumbelSoftmaxBackward(2, 2, new GumbelSoftmax.Temperature(1, 0.1, 0.25)),
+            List.of(f32(2, 2), f32(2, 2), TensorSpec.of(DType.F64, 1)),
+            new double[] {0.5, 0.5, 0.5, 0.5},
+            new double[] {2, 1, 9, 1},
+            new double[] {4}),
+        EXACT);
   }
 }

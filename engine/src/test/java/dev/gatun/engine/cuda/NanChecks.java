@@ -4,13 +4,21 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import dev.gatun.engine.DType;
+import dev.gatun.engine.Launch;
 import dev.gatun.engine.Op;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.op.AddBias;
+import dev.gatun.engine.op.CategoricalKl;
+import dev.gatun.engine.op.CategoricalKlBackward;
+import dev.gatun.engine.op.CategoricalLogProbability;
+import dev.gatun.engine.op.CategoricalSample;
+import dev.gatun.engine.op.CodeVectors;
+import dev.gatun.engine.op.Codebook;
+import dev.gatun.engine.op.CodebookSums;
 import dev.gatun.engine.op.Conv2d;
-import dev.gatun.engine.op.DenoiseStep;
 import dev.gatun.engine.op.DenoiseStep.Thresholding;
+import dev.gatun.engine.op.DenoiseStep;
 import dev.gatun.engine.op.Diffuse;
 import dev.gatun.engine.op.DiffusionTimes;
 import dev.gatun.engine.op.Dropout;
@@ -19,16 +27,21 @@ import dev.gatun.engine.op.GaussianKlBackward;
 import dev.gatun.engine.op.GaussianMixture;
 import dev.gatun.engine.op.GaussianMixtureBackward;
 import dev.gatun.engine.op.GaussianSample;
+import dev.gatun.engine.op.GumbelSoftmax;
+import dev.gatun.engine.op.GumbelSoftmaxBackward;
 import dev.gatun.engine.op.KlObjective;
 import dev.gatun.engine.op.KlObjectiveBackward;
 import dev.gatun.engine.op.LogisticMixture;
 import dev.gatun.engine.op.LogisticMixtureBackward;
+import dev.gatun.engine.op.MovingAverage;
 import dev.gatun.engine.op.Relu;
+import dev.gatun.engine.op.ReverseChannels;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
 import dev.gatun.engine.op.SoftmaxCrossEntropyBackward;
 import dev.gatun.engine.op.Taps;
 import dev.gatun.engine.op.VariationalBound;
 import dev.gatun.engine.op.VariationalBoundBackward;
+import dev.gatun.engine.op.VectorQuantize;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashSet;
@@ -103,7 +116,10 @@ final class NanChecks {
       weights(type, checks);
       diffusion(type, suffix, checks);
       bound(type, suffix, checks);
+      codes(type, suffix, checks);
     }
+    categorical(checks);
+    checks.add(averageOfRefused());
     latents(checks);
     densities(checks);
     return checks;
@@ -525,5 +541,178 @@ final class NanChecks {
   /** Labels, levels and steps, which checks here have wrong ones of. */
   private static boolean refusable(DType type) {
     return type == DType.U8 || type == DType.F64;
+  }
+
+  /** Indices that the codebook lacks, and vectors that no code is near. */
+  private static void codes(DType type, String suffix, List<KernelCheck> checks) {
+    double nan = Double.NaN;
+    TensorSpec codebook = TensorSpec.of(DType.F32, 2, 2);
+    double[] rows = {0, 1, 2, 3};
+    for (double bad : new double[] {nan, Double.POSITIVE_INFINITY}) {
+      // the indices are numbers whatever happens
+      checks.add(
+          check(
+              "vector_quantize" + suffix,
+              new VectorQuantize(),
+              "0011" + "00",
+              spec(type, 2, 2),
+              new double[] {0, 1, 0, bad},
+              codebook,
+              rows));
+    }
+    checks.add(
+        check(
+            "vector_quantize" + suffix,
+            new VectorQuantize(),
+            "11" + "0",
+            spec(type, 1, 2),
+            new double[2],
+            codebook,
+            new double[] {0, 1, nan, 3}));
+    TensorSpec indices = TensorSpec.of(DType.U8, 3, 1);
+    double[] chosen = {1, 2, 255};
+    checks.add(
+        check(
+            "code_vectors" + suffix,
+            new CodeVectors(type),
+            "001111",
+            indices,
+            chosen,
+            codebook,
+            rows));
+    // any sum may be that of the code that was meant
+    checks.add(
+        check(
+            "codebook_sums" + suffix,
+            new CodebookSums(2),
+            "1".repeat(6),
+            spec(type, 3, 2),
+            new double[6],
+            indices,
+            chosen));
+    checks.add(
+        check(
+            false,
+            "codebook_sums" + suffix,
+            new CodebookSums(2),
+            "000" + "010",
+            spec(type, 2, 2),
+            new double[] {1, 2, 3, nan},
+            TensorSpec.of(DType.U8, 2, 1),
+            new double[] {0, 1}));
+    checks.add(
+        check(
+            "reverse_channels" + suffix,
+            new ReverseChannels(),
+            "100010",
+            spec(type, 2, 3),
+            new double[] {1, 2, nan, 3, nan, 4}));
+    if (type == DType.F32) {
+      checks.add(
+          check(
+              "codebook_f32",
+              new Codebook(1e-5),
+              "0010",
+              TensorSpec.of(DType.F32, 2, 3),
+              new double[] {1, 2, 3, nan, 4, 5}));
+    }
+  }
+
+  /** As Adam leaves the weights, whatever it is given. */
+  private static KernelCheck averageOfRefused() {
+    return new KernelCheck(
+        "a moving average after data that was refused",
+        Set.of("moving_average_f32"),
+        1,
+        device -> {
+          try (CheckScope scope = new CheckScope(device)) {
+            Tensor z = scope.of(DType.F32, new double[] {1, 2}, 1, 2);
+            Tensor sums = scope.tensor(TensorSpec.of(DType.F32, 2, 3));
+            Tensor state = scope.of(DType.F32, new double[6], 2, 3);
+            List<Launch> launches =
+                List.of(
+                    device.prepare(
+                        new CodebookSums(2),
+                        List.of(z, scope.bytes(new byte[] {2}, 1, 1)),
+                        List.of(sums)),
+                    device.prepare(new MovingAverage(0.5), List.of(state, sums), List.of()));
+            try (Launch both = device.record(launches)) {
+              assertThrows(IllegalArgumentException.class, both::run);
+              assertArrayEquals(new double[6], state.toDoubles());
+            }
+          }
+        });
+  }
+
+  /** A NaN is that of its latent alone; no draw is made of a step that is not a whole number. */
+  private static void categorical(List<KernelCheck> checks) {
+    double nan = Double.NaN;
+    TensorSpec x = TensorSpec.of(DType.F32, 2, 4);
+    TensorSpec step = TensorSpec.of(DType.F64, 1);
+    double[] good = {1, 2, 3, 4, 5, 6, 7, 8};
+    double[] bad = {1, 2, nan, 4, 5, 6, 7, 8};
+    GumbelSoftmax.Temperature one = GumbelSoftmax.Temperature.constant(1);
+    Op relaxed = new GumbelSoftmax(2, 3, 0, 2, one);
+    Op relaxedBackward = new GumbelSoftmaxBackward(2, 1, one);
+    Op drawn = new CategoricalSample(2, 3, 0, 2);
+    for (double wrong : new double[] {-1, 0.5, 4e9, nan}) {
+      double[] at = {wrong};
+      String all = "1".repeat(8);
+      checks.add(check("gumbel_softmax_f32", relaxed, all + all, x, good, step, at));
+      checks.add(check("categorical_sample_f32", drawn, all + all, x, good, step, at));
+      checks.add(
+          check("gumbel_softmax_backward_f32", relaxedBackward, all, x, good, x, good, step, at));
+    }
+    String own = "00110000";
+    double[] at = {7};
+    checks.add(check(false, "gumbel_softmax_f32", relaxed, own + own, x, bad, step, at));
+    checks.add(check(false, "categorical_sample_f32", drawn, own + own, x, bad, step, at));
+    for (double[][] pair : new double[][][] {{bad, good}, {good, bad}}) {
+      checks.add(
+          check(
+              false,
+              "gumbel_softmax_backward_f32",
+              relaxedBackward,
+              own,
+              x,
+              pair[0],
+              x,
+              pair[1],
+              step,
+              at));
+      checks.add(
+          check(
+              "categorical_log_probability_f32",
+              new CategoricalLogProbability(2),
+              "10",
+              x,
+              pair[0],
+              x,
+              pair[1]));
+    }
+    checks.add(check("categorical_kl_f32", new CategoricalKl(2), "10" + "01", x, bad));
+    TensorSpec two = TensorSpec.of(DType.F32, 2);
+    checks.add(
+        check(
+            "categorical_kl_backward_f32",
+            new CategoricalKlBackward(2, true, true),
+            "00001111",
+            x,
+            good,
+            two,
+            new double[] {1, nan},
+            two,
+            new double[2]));
+    checks.add(
+        check(
+            "categorical_kl_backward_f32",
+            new CategoricalKlBackward(2, true, true),
+            own,
+            x,
+            bad,
+            two,
+            new double[2],
+            two,
+            new double[2]));
   }
 }

@@ -510,6 +510,8 @@ class OpChecksTest {
         Tensor labels = Tensor.allocate(device, DType.U8, 3).write(new byte[] {1, 0, 2});
         Tensor parameters = Tensor.allocate(device, F32, 1, 1, 3, 3);
         Tensor images = Tensor.allocate(device, DType.U8, 1, 1, 3, 1).write(new byte[] {3, 4, 0});
+        Tensor indices = Tensor.allocate(device, DType.U8, 3, 1).write(new byte[] {1, 0, 2});
+        Tensor z = Tensor.allocate(device, F32, 3, 4);
         Tensor step = Tensor.allocate(device, DType.F64, 1).writeDoubles(0.5)) {
       assertEquals(
           "add_bias: label 2 of image 2, but the table has 2 rows",
@@ -523,6 +525,22 @@ class OpChecksTest {
       assertEquals(
           "dropout: step must be a whole number below 2^31, not 0.5",
           failure(() -> device.apply(new Dropout(0.5, 1, 0), x, step)));
+      GumbelSoftmax.Temperature one = GumbelSoftmax.Temperature.constant(1);
+      assertEquals(
+          "gumbel_softmax: step must be a whole number below 2^31, not 0.5",
+          failure(() -> device.apply(new GumbelSoftmax(2, 1, 0, 1, one), x, step)));
+      assertEquals(
+          "gumbel_softmax_backward: step must be a whole number below 2^31, not 0.5",
+          failure(() -> device.apply(new GumbelSoftmaxBackward(2, 1, one), x, x, step)));
+      assertEquals(
+          "categorical_sample: step must be a whole number below 2^31, not 0.5",
+          failure(() -> device.apply(new CategoricalSample(2, 1, 0, 1), x, step)));
+      assertEquals(
+          "code_vectors: index 2 at position 2, but the codebook has 2 codes",
+          failure(() -> device.apply(new CodeVectors(F32), indices, table)));
+      assertEquals(
+          "codebook_sums: index 2 at position 2, but the codebook has 2 codes",
+          failure(() -> device.apply(new CodebookSums(2), z, indices)));
       assertEquals(
           "gaussian_sample: step must be a whole number below 2^31, not 0.5",
           failure(() -> device.apply(new GaussianSample(1, 0, 1), x, step)));
@@ -531,5 +549,81 @@ class OpChecksTest {
 
   private static String failure(Executable run) {
     return assertThrows(IllegalArgumentException.class, run).getMessage();
+  }
+
+  @Test
+  void discreteLatentsThatAreRefused() {
+    TensorSpec step = spec(DType.F64, 1);
+    TensorSpec logits = spec(F32, 2, 7, 12);
+    GumbelSoftmax.Temperature one = GumbelSoftmax.Temperature.constant(1);
+    GumbelSoftmax relaxed = new GumbelSoftmax(4, 1, 0, 3, one);
+    assertEquals(List.of(spec(F32, 6, 7, 12)), relaxed.check(List.of(logits, step)));
+    String message = refusal(new GumbelSoftmax(5, 1, 0, 3, one), logits, step);
+    assertTrue(message.contains("the last axis has 12 elements, not a multiple of K=5"), message);
+    message = refusal(new CategoricalSample(4, 1, 0, 0), logits, step);
+    assertTrue(message.startsWith("categorical_sample: there are 0 samples"), message);
+    message = refusal(new CategoricalSample(4, 1, -1, 1), logits, step);
+    assertTrue(message.contains("the first image is -1"), message);
+    message = refusal(new CategoricalSample(4, 1, 0, 1 << 30), logits, step);
+    assertTrue(message.contains("there are 2147483648 samples of images"), message);
+    message = refusal(new CategoricalSample(257, 1, 0, 1), spec(F32, 1, 257), step);
+    assertTrue(message.contains("categories must be 2 to 256, not 257"), message);
+    message = refusal(new CategoricalSample(4, 1, 0, 1), spec(DType.BF16, 2, 12), step);
+    assertTrue(message.contains("logits must be [N,...,L*K] f32"), message);
+    for (GumbelSoftmax.Temperature wrong :
+        List.of(
+            new GumbelSoftmax.Temperature(0, 1, 0),
+            new GumbelSoftmax.Temperature(1, -1, 0),
+            new GumbelSoftmax.Temperature(1, 1, -1),
+            new GumbelSoftmax.Temperature(Double.NaN, 1, 0))) {
+      message = refusal(new GumbelSoftmax(4, 1, 0, 1, wrong), logits, step);
+      assertTrue(message.contains("temperature"), message);
+      TensorSpec[] gradient = {logits, logits, step};
+      refusal(new GumbelSoftmaxBackward(4, 1, wrong), gradient);
+    }
+    message = refusal(new GumbelSoftmaxBackward(4, 3, one), logits, logits, step);
+    assertTrue(message.contains("y has 2 rows, not 3 samples of each image"), message);
+    CategoricalKl kl = new CategoricalKl(4);
+    assertEquals(List.of(spec(F32, 2), spec(F32, 21)), kl.check(List.of(logits)));
+    CategoricalKlBackward both = new CategoricalKlBackward(4, true, true);
+    assertEquals(List.of(logits), both.check(List.of(logits, spec(F32, 2), spec(F32, 21))));
+    message = refusal(both, logits, spec(F32, 21), spec(F32, 2));
+    assertTrue(message.contains("the gradients must be [[2] f32, [21] f32]"), message);
+    message = refusal(new CategoricalKlBackward(4, false, false), logits);
+    assertTrue(message.contains("takes a gradient of kl, of byDimension or of both"), message);
+    CategoricalLogProbability probability = new CategoricalLogProbability(4);
+    assertEquals(List.of(spec(F32, 6)), probability.check(List.of(spec(F32, 6, 7, 12), logits)));
+    message = refusal(probability, spec(F32, 3, 7, 12), logits);
+    assertTrue(message.contains("z must be samples of each of the logits' images"), message);
+    refusal(probability, spec(F32, 6, 7, 8), logits);
+
+    TensorSpec z = spec(DType.BF16, 2, 3, 3, 5);
+    TensorSpec indices = spec(DType.U8, 2, 3, 3, 1);
+    TensorSpec codebook = spec(F32, 256, 5);
+    assertEquals(List.of(z, indices), new VectorQuantize().check(List.of(z, codebook)));
+    message = refusal(new VectorQuantize(), z, spec(F32, 257, 5));
+    assertTrue(message.contains("the codebook must have 1 to 256 codes, not 257"), message);
+    message = refusal(new VectorQuantize(), z, spec(F32, 9, 4));
+    assertTrue(message.contains("the codebook is for D=4, z has D=5"), message);
+    message = refusal(new VectorQuantize(), z, spec(DType.BF16, 9, 5));
+    assertTrue(message.contains("the codebook must be [K,D] f32"), message);
+    assertEquals(List.of(z), new CodeVectors(DType.BF16).check(List.of(indices, codebook)));
+    message = refusal(new CodeVectors(F32), spec(DType.U8, 2, 3, 3), codebook);
+    assertTrue(message.contains("indices must be [N,...,1] u8"), message);
+    message = refusal(new CodeVectors(DType.U8), indices, codebook);
+    assertTrue(message.contains("vectors must be f32 or bf16"), message);
+    assertEquals(List.of(spec(F32, 9, 6)), new CodebookSums(9).check(List.of(z, indices)));
+    message = refusal(new CodebookSums(9), z, spec(DType.U8, 2, 3, 1));
+    assertTrue(message.contains("indices must be [2,3,3,1] u8"), message);
+    message = refusal(new CodebookSums(257), z, indices);
+    assertTrue(message.contains("there must be 1 to 256 codes, not 257"), message);
+    message = refusal(new MovingAverage(1), codebook, codebook);
+    assertTrue(message.contains("decay must be at least 0 and below 1, not 1.0"), message);
+    message = refusal(new MovingAverage(0.9), codebook, spec(F32, 1280));
+    assertTrue(message.contains("x must be like the state"), message);
+    message = refusal(new Codebook(0), codebook);
+    assertTrue(message.contains("epsilon must be above 0, not 0.0"), message);
+    message = refusal(new Codebook(1e-5), spec(F32, 9, 1));
+    assertTrue(message.contains("state must be [K,D+1] f32"), message);
   }
 }
