@@ -90,10 +90,6 @@ struct Temperature {
   }
 };
 
-__device__ __forceinline__ bool is_step(double number) {
-  return number >= 0 && number <= 2147483647.0 && number == floor(number);
-}
-
 /* Standard Gumbel number `index`; never infinite. */
 __device__ __forceinline__ double gumbel(const Draws& d, unsigned step, long long index) {
   const unsigned long long block = (unsigned long long)index / 4;
