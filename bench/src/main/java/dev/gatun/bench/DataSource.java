@@ -13,6 +13,15 @@ final class DataSource {
 
   private DataSource() {}
 
+  /** What {@code --split} names. */
+  static Split split(String name) {
+    return switch (name) {
+      case "train" -> Split.TRAIN;
+      case "test" -> Split.TEST;
+      default -> throw new UsageException("--split " + name + ": expected train or test");
+    };
+  }
+
   static Dataset open(Path path, Split split, long splitSeed) throws IOException {
     Dataset data = Datasets.open(path, split, splitSeed);
     if (data.count() == 0) {

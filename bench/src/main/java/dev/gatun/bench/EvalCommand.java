@@ -86,12 +86,7 @@ final class EvalCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    Split part =
-        switch (split) {
-          case "train" -> Split.TRAIN;
-          case "test" -> Split.TEST;
-          default -> throw new UsageException("--split " + split + ": expected train or test");
-        };
+    Split part = DataSource.split(split);
     if (limit != null && limit <= 0) {
       throw new UsageException("--limit " + limit + ": must be positive");
     }

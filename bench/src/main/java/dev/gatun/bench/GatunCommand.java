@@ -35,6 +35,8 @@ final class GatunCommand implements Callable<Integer> {
     COMMANDS.put(ColorizeCommand.class, ColorizeCommand::new);
     COMMANDS.put(InterpolateCommand.class, InterpolateCommand::new);
     COMMANDS.put(EvalCommand.class, EvalCommand::new);
+    COMMANDS.put(EncodeCommand.class, EncodeCommand::new);
+    COMMANDS.put(ProbeCommand.class, ProbeCommand::new);
     COMMANDS.put(CurveCommand.class, CurveCommand::new);
     COMMANDS.put(DataCommand.class, DataCommand::new);
     COMMANDS.put(DevicesCommand.class, DevicesCommand::new);

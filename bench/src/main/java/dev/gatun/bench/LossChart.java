@@ -95,7 +95,8 @@ final class LossChart {
     return chart;
   }
 
-  private static void save(Path file, XYChart chart) throws IOException {
+  /** Writes a chart as a PNG. */
+  static void save(Path file, XYChart chart) throws IOException {
     ByteArrayOutputStream png = new ByteArrayOutputStream();
     ImageIO.write(BitmapEncoder.getBufferedImage(chart), "png", png);
     AtomicFile.write(file, png.toByteArray());

@@ -29,6 +29,8 @@ class CommandLineTest {
         "complete | RUN --image --rows --out --gif --count --seed --class --temperature --sampler"
             + " --device",
         "eval     | RUN --data --split --limit --device --json",
+        "encode   | RUN --data --out --split --limit --device",
+        "probe    | RUN --data --labels --seed --out --device --json",
         "curve    | RUN --out",
         "data     | PATH --json --out",
         "devices  | --json",
