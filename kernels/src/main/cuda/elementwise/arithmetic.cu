@@ -2,6 +2,8 @@
  * add: y = a + b. fill: y = value. normalize_pixels: y = x / (levels-1) * 2 - 1 and a channel of ones.
  * add_bias: y = x + table[label of the image]. shift: y[n,i,j] = x[n,i-rows,j-columns], else 0.
  * copy_channels: some channels of x to some of y. reverse_channels: those of each row in reverse order.
+ * copy_channels: some channels of x to some of y. scale_pixels: normalize_pixels without the ones.
+ * cast: y = x in another type. reshape: y = x, byte by byte.
  * Each in f32 and bf16; computed in f32. A thread takes 16 bytes. Memory bound: every tensor is read or
  * written once. Arch sm_80+; emulator yes.
  */
@@ -43,6 +45,42 @@ __device__ __forceinline__ void normalize_pixels(const u8* x, T* y, int C, int l
     y[row * (C + 1) + c] = Convert<T>::from(v);
   });
 }
+
+/* x [elements] u8, y [elements] */
+template <class T>
+__device__ __forceinline__ void scale_pixels(const u8* x, T* y, long long elements, int levels) {
+  for_elements<Chunk<T>::N>(elements, [&](long long at, int n) {
+    Chunk<T> v;
+#pragma unroll
+    for (int i = 0; i < Chunk<T>::N; ++i) {
+      v.v[i] = i < n ? (float)x[at + i] / (float)(levels - 1) * 2.0f - 1.0f : 0.0f;
+    }
+    v.store(y + at, n);
+  });
+}
+
+/* x, y [elements] */
+template <class T, class U>
+__device__ __forceinline__ void cast(const T* x, U* y, long long elements) {
+  for_elements<Chunk<U>::N>(elements, [&](long long at, int n) {
+    Chunk<U> v;
+    v.load(x + at, n);
+    v.store(y + at, n);
+  });
+}
+
+/* x, y [bytes] */
+extern "C" __global__ void __launch_bounds__(THREADS)
+    reshape(const u8* RESTRICT x, u8* RESTRICT y, long long bytes) {
+  for_elements<16>(bytes, [&](long long at, int n) {
+    if (n == 16 && aligned(x + at) && aligned(y + at)) {
+      *reinterpret_cast<uint4*>(y + at) = *reinterpret_cast<const uint4*>(x + at);
+    } else {
+      for (int i = 0; i < n; ++i) y[at + i] = x[at + i];
+    }
+  });
+}
+KERNEL(reshape, THREADS)
 
 /* x, y [rows,D], rows = [N,P,G]; table [L,G*D]; labels [N] or null for row 0. A label that is not below
  * L is refused. */
@@ -114,6 +152,11 @@ __device__ __forceinline__ void reverse_channels(const T* x, T* y, int D, long l
   }                                                                                                  \
   KERNEL(normalize_pixels_##suffix, THREADS)                                                         \
   extern "C" __global__ void __launch_bounds__(THREADS)                                              \
+      scale_pixels_##suffix(const u8* RESTRICT x, T* RESTRICT y, long long elements, int levels) {   \
+    scale_pixels(x, y, elements, levels);                                                            \
+  }                                                                                                  \
+  KERNEL(scale_pixels_##suffix, THREADS)                                                             \
+  extern "C" __global__ void __launch_bounds__(THREADS)                                              \
       add_bias_##suffix(const T* RESTRICT x, const float* RESTRICT table, const u8* RESTRICT labels, \
                         T* RESTRICT y, Refusal* RESTRICT refusal, int L, int D, Window w) {              \
     add_bias(x, table, labels, y, refusal, L, D, w);                                                 \
@@ -138,3 +181,15 @@ __device__ __forceinline__ void reverse_channels(const T* x, T* y, int D, long l
 
 EACH(float, f32)
 EACH(bf16, bf16)
+
+#define EACH_CAST(T, from, U, to)                                                                    \
+  extern "C" __global__ void __launch_bounds__(THREADS)                                              \
+      cast_##from##_##to(const T* RESTRICT x, U* RESTRICT y, long long elements) {                   \
+    cast(x, y, elements);                                                                            \
+  }                                                                                                  \
+  KERNEL(cast_##from##_##to, THREADS)
+
+EACH_CAST(float, f32, float, f32)
+EACH_CAST(float, f32, bf16, bf16)
+EACH_CAST(bf16, bf16, float, f32)
+EACH_CAST(bf16, bf16, bf16, bf16)

@@ -156,15 +156,18 @@ public final class Graph {
     for (Value value : keep) {
       requireOwn(value, "compile");
     }
-    List<Node> live = Fusion.apply(device, liveNodes(keep), keep);
-    Map<Value, Integer> lastUse = new HashMap<>();
+    List<Node> live =
+        Fusion.apply(device, liveNodes(keep), keep).stream()
+            .filter(node -> node.outputs.stream().noneMatch(Value::isAlias))
+            .toList();
+    Map<Value, Integer> lastUse = new HashMap<>(); // of memory, by whatever name
     for (int i = 0; i < live.size(); i++) {
       for (Value input : live.get(i).inputs) {
-        lastUse.put(input, i);
+        lastUse.put(input.root(), i);
       }
     }
     for (Value value : keep) {
-      lastUse.put(value, Integer.MAX_VALUE);
+      lastUse.put(value.root(), Integer.MAX_VALUE);
     }
     MemoryPlan plan = new MemoryPlan();
     Map<Value, Long> offsets = new HashMap<>();
@@ -176,7 +179,7 @@ public final class Graph {
         }
       }
       Set<Value> touched = Collections.newSetFromMap(new IdentityHashMap<>());
-      touched.addAll(node.inputs);
+      node.inputs.forEach(input -> touched.add(input.root()));
       touched.addAll(node.outputs);
       for (Value value : touched) {
         if (offsets.containsKey(value) && lastUse.getOrDefault(value, i) == i) {

@@ -64,8 +64,11 @@ public final class Program implements AutoCloseable {
 
   private static Tensor place(
       Value value, Map<Value, Tensor> memory, Map<Value, Long> offsets, Buffer arena) {
-    return memory.computeIfAbsent(
-        value, v -> v.storage != null ? v.storage : Tensor.view(arena, offsets.get(v), v.spec));
+    Tensor root =
+        memory.computeIfAbsent(
+            value.root(),
+            v -> v.storage != null ? v.storage : Tensor.view(arena, offsets.get(v), v.spec));
+    return value.isAlias() ? root.reshape(value.shape().toArray()) : root;
   }
 
   /** Runs every launch in order; the results are there when it returns. */

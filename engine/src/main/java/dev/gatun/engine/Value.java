@@ -1,5 +1,7 @@
 package dev.gatun.engine;
 
+import dev.gatun.engine.op.Reshape;
+
 /** A tensor-to-be in a {@link Graph}: known by shape and dtype, given memory when compiled. */
 public final class Value {
   final Graph graph;
@@ -35,6 +37,20 @@ public final class Value {
   /** The tensor outside the graph that this value is; null where it is computed. */
   public Tensor bound() {
     return producer == null ? storage : null;
+  }
+
+  /** Whether this is another name for the memory of the value that it was reshaped from. */
+  boolean isAlias() {
+    return producer != null && producer.op() instanceof Reshape && storage == null;
+  }
+
+  /** The value whose memory this is: itself, or what it was reshaped from at first. */
+  Value root() {
+    Value root = this;
+    while (root.isAlias()) {
+      root = root.producer.inputs().getFirst();
+    }
+    return root;
   }
 
   @Override

@@ -10,6 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import dev.gatun.engine.op.Add;
 import dev.gatun.engine.op.AddBias;
 import dev.gatun.engine.op.Attention;
+import dev.gatun.engine.op.Cast;
 import dev.gatun.engine.op.CategoricalKl;
 import dev.gatun.engine.op.Concat;
 import dev.gatun.engine.op.ConcatElu;
@@ -24,11 +25,15 @@ import dev.gatun.engine.op.GaussianMixture;
 import dev.gatun.engine.op.GaussianSample;
 import dev.gatun.engine.op.GroupNorm;
 import dev.gatun.engine.op.GumbelSoftmax;
+import dev.gatun.engine.op.IafStep;
+import dev.gatun.engine.op.ImageLikelihood;
+import dev.gatun.engine.op.ImportanceBound;
 import dev.gatun.engine.op.KlObjective;
 import dev.gatun.engine.op.LogisticMixture;
 import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.Resample;
+import dev.gatun.engine.op.Reshape;
 import dev.gatun.engine.op.ReverseChannels;
 import dev.gatun.engine.op.Shift;
 import dev.gatun.engine.op.Silu;
@@ -318,6 +323,100 @@ class GradientsTest {
                 b.check(coloured(b, 4, 3));
               }
             }));
+  }
+
+  /** Of two samples of each of three images; some log-scales below their bound. */
+  private static DynamicTest likelihood(ImageLikelihood.Kind kind, int levels, int colours) {
+    return test(
+        "images under " + kind + " of " + levels + " levels",
+        b -> {
+          Value parameters = b.leaf(6, 2, 3, kind.blocks() * colours);
+          double[] values = b.leaves.get(parameters);
+          for (int i = 0; i < values.length; i += 7) {
+            values[i] *= 5;
+          }
+          Value images = b.whole(DType.U8, levels, 3, 2, 3, colours);
+          return b.graph.apply(new ImageLikelihood(kind, levels, null), parameters, images);
+        });
+  }
+
+  private static Value bound(Builder b, int samples, Double... factors) {
+    List<Value> in = new ArrayList<>();
+    for (int i = 0; i < factors.length; i++) {
+      in.add(b.leaf(samples * 3));
+    }
+    return b.graph.apply(new ImportanceBound(samples, List.of(factors)), in).getFirst();
+  }
+
+  private static DynamicTest bound(int samples, Double... factors) {
+    return DynamicTest.dynamicTest(
+        samples + " samples of " + List.of(factors),
+        () -> {
+          try (Builder b = new Builder(samples)) {
+            b.check(bound(b, samples, factors));
+          }
+        });
+  }
+
+  private static List<Value> flow(Builder b) {
+    return b.graph.apply(new IafStep(), List.of(b.leaf(2, 3, 4), b.leaf(2, 3, 8)));
+  }
+
+  @TestFactory
+  Stream<DynamicTest> finiteDifferencesOfLikelihoodsAgree() {
+    return Stream.of(
+        likelihood(ImageLikelihood.Kind.BERNOULLI, 2, 1),
+        likelihood(ImageLikelihood.Kind.BERNOULLI, 256, 3),
+        likelihood(ImageLikelihood.Kind.GAUSSIAN, 256, 3),
+        likelihood(ImageLikelihood.Kind.SQUARED, 16, 1),
+        likelihood(ImageLikelihood.Kind.LOGISTIC, 2, 1),
+        likelihood(ImageLikelihood.Kind.LOGISTIC, 256, 3),
+        test(
+            "numbers under a density",
+            b -> {
+              Value targets = b.leaf(2, 1, 3, 2);
+              b.fixed.add(targets);
+              ImageLikelihood op = new ImageLikelihood(ImageLikelihood.Kind.GAUSSIAN, 2, null);
+              return b.graph.apply(op, b.leaf(4, 1, 3, 4), targets);
+            }),
+        bound(1, 1.0),
+        bound(5, 1.0),
+        bound(4, 1.0, 0.25, -1.0),
+        test("a flow", b -> flow(b).getFirst()),
+        test("a flow's determinant", b -> flow(b).get(1)),
+        DynamicTest.dynamicTest(
+            "a flow and its determinant",
+            () -> {
+              try (Builder b = new Builder(24)) {
+                List<Value> out = flow(b);
+                Value y = b.graph.apply(new Reshape(24), out.getFirst());
+                Value ofY = b.graph.apply(new ImportanceBound(12, List.of(1.0)), y);
+                Value ofSum = b.graph.apply(new ImportanceBound(2, List.of(1.0)), out.get(1));
+                Value first = b.graph.apply(new Reshape(1, 1), ofY);
+                b.check(b.graph.apply(new Add(), first, b.graph.apply(new Reshape(1, 1), ofSum)));
+              }
+            }),
+        test(
+            "reshaped twice",
+            b -> {
+              Value x = b.leaf(2, 6);
+              Value y = b.graph.apply(new Reshape(3, 4), b.graph.apply(new Relu(), x));
+              return b.graph.apply(new Add(), y, b.graph.apply(new Reshape(3, 4), x));
+            }),
+        test("a cast", b -> b.graph.apply(new Cast(DType.F32), b.leaf(2, 6))));
+  }
+
+  @Test
+  void aBoundOfSingleImagesHasNoGradient() {
+    try (Builder b = new Builder(1)) {
+      Value x = b.leaf(6);
+      List<Value> out = b.graph.apply(new ImportanceBound(2, List.of(1.0)), List.of(x));
+      Value loss = b.loss(out.get(1));
+      UnsupportedOperationException e =
+          assertThrows(
+              UnsupportedOperationException.class, () -> b.graph.gradients(loss, List.of(x)));
+      assertTrue(e.getMessage().startsWith("importance_bound"), e.getMessage());
+    }
   }
 
   @TestFactory

@@ -8,9 +8,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.sun.management.ThreadMXBean;
 import dev.gatun.engine.op.Adam;
+import dev.gatun.engine.op.Add;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Gate;
 import dev.gatun.engine.op.Relu;
+import dev.gatun.engine.op.Reshape;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
 import dev.gatun.engine.op.SquaredNorm;
 import dev.gatun.engine.op.Taps;
@@ -256,6 +258,149 @@ class ProgramTest {
     program.close();
     assertEquals(before + 64, device.allocatedBytes());
     assertThrows(IllegalStateException.class, result::toFloats);
+  }
+
+  /** Weights and biases of a 1x1 convolution that adds up n channels and does no more. */
+  private Value sum(Graph g, Value x) {
+    int n = x.shape().dim(3);
+    Tensor ones = tensor(9, 1, n, 1);
+    float[] values = new float[n];
+    Arrays.fill(values, 1);
+    ones.write(values);
+    return g.apply(new Conv2d(Taps.point()), x, g.bind(ones));
+  }
+
+  @Test
+  void aReshapedValueIsNoLaunchAndNoMemory() {
+    Tensor x = tensor(1, 2, 6).write(-1f, 2, 3, 4, 5, 6, 7, 8, -9, 10, 11, 12);
+    Graph plain = new Graph();
+    Value relu = plain.apply(new Relu(), plain.bind(x));
+    Graph g = new Graph();
+    Value y = g.apply(new Reshape(1, 2, 3, 2), g.apply(new Relu(), g.bind(x)));
+    Value z = g.apply(new Reshape(3, 4), y);
+    Value sums = sum(g, y);
+    try (Program one = plain.compile(device, relu);
+        Program program = g.compile(device, y, z, sums)) {
+      one.run();
+      program.run();
+      assertEquals(2, program.launches());
+      assertEquals(one.arenaBytes() + 256, program.arenaBytes());
+      assertArrayEquals(one.tensor(relu).toFloats(), program.tensor(z).toFloats());
+      assertArrayEquals(one.tensor(relu).toFloats(), program.tensor(y).toFloats());
+      assertEquals(Shape.of(3, 4), program.tensor(z).shape());
+      assertEquals(Shape.of(1, 2, 3, 2), program.tensor(y).shape());
+      assertArrayEquals(new float[] {2, 7, 11, 15, 10, 23}, program.tensor(sums).toFloats());
+    }
+  }
+
+  @Test
+  void anAliasKeepsItsMemoryFromLaterValues() {
+    Tensor x = tensor(1, 1, 2, 2, 1).write(1f, 2, 3, 4);
+    Graph g = new Graph();
+    Value first = g.apply(new Relu(), g.bind(x));
+    Value alias = g.apply(new Reshape(4), g.apply(new Reshape(2, 2), first));
+    // values of the same size that would like first's place
+    Value other = g.apply(new Add(), first, g.apply(new Relu(), g.bind(x)));
+    for (int i = 0; i < 4; i++) {
+      other = g.apply(new Add(), other, g.apply(new Relu(), other));
+    }
+    Value late = g.apply(new Add(), alias, g.apply(new Reshape(4), other));
+    try (Program program = g.compile(device, late)) {
+      program.run();
+      assertArrayEquals(new float[] {33, 66, 99, 132}, program.tensor(late).toFloats());
+    }
+    try (Program program = g.compile(device, late, alias)) {
+      program.run();
+      assertArrayEquals(new float[] {1, 2, 3, 4}, program.tensor(alias).toFloats());
+    }
+  }
+
+  @Test
+  void aliasesOfBoundTensors() {
+    Tensor x = tensor(1, 4).write(1f, 2, 3, 4);
+    Graph g = new Graph();
+    Value alias = g.apply(new Reshape(2, 2), g.bind(x));
+    Value y = g.apply(new Relu(), alias);
+    try (Program program = g.compile(device, alias, y)) {
+      assertEquals(1, program.launches());
+      x.write(5f, 6, 7, 8);
+      program.run();
+      assertArrayEquals(new float[] {5, 6, 7, 8}, program.tensor(y).toFloats());
+      assertArrayEquals(new float[] {5, 6, 7, 8}, program.tensor(alias).toFloats());
+      assertEquals(x.address(), program.tensor(alias).address());
+    }
+  }
+
+  @Test
+  void aReshapedValueThatIsStoredIsACopy() {
+    Tensor x = tensor(1, 4).write(1f, -2, 3, 4);
+    Tensor target = tensor(2, 2, 2);
+    Tensor rootsOwn = tensor(3, 4);
+    Graph g = new Graph();
+    Value root = g.apply(new Relu(), g.bind(x));
+    g.store(root, rootsOwn);
+    Value stored = g.apply(new Reshape(2, 2), root);
+    g.store(stored, target);
+    Value ofStored = g.apply(new Reshape(1, 4), stored);
+    Value ofRoot = g.apply(new Reshape(4, 1), root);
+    try (Program program = g.compile(device, ofStored, ofRoot)) {
+      assertEquals(2, program.launches());
+      program.run();
+      assertArrayEquals(new float[] {1, 0, 3, 4}, target.toFloats());
+      assertArrayEquals(new float[] {1, 0, 3, 4}, rootsOwn.toFloats());
+      assertEquals(target.address(), program.tensor(ofStored).address());
+      assertEquals(rootsOwn.address(), program.tensor(ofRoot).address());
+    }
+  }
+
+  /** Adam changes the weights by the name that it has of them. */
+  @Test
+  void whatIsWrittenToAnAliasIsWrittenToItsRoot() {
+    Tensor x = tensor(1, 1, 1, 1, 2).write(1f, 10);
+    Tensor w = tensor(2, 1, 2, 1).write(1f, 2);
+    Tensor state = Tensor.allocate(device, DType.F64, 1);
+    tensors.add(state);
+    Tensor gradients = tensor(6, 2).write(1f, 1);
+    Graph g = new Graph();
+    Value flat = g.apply(new Reshape(2), g.bind(w));
+    Value slopes = g.bind(gradients);
+    g.apply(
+        adam(1),
+        List.of(
+            flat,
+            g.bind(tensor(3, 2).write(0f, 0)),
+            g.bind(tensor(4, 2).write(0f, 0)),
+            g.bind(tensor(5, 2)),
+            g.bind(state),
+            slopes,
+            g.apply(new SquaredNorm(), slopes)));
+    Graph reader = new Graph();
+    Value y = reader.apply(new Conv2d(Taps.point()), reader.bind(x), reader.bind(w));
+    try (Program update = g.compile(device);
+        Program forward = reader.compile(device, y)) {
+      forward.run();
+      assertEquals(21, forward.tensor(y).item());
+      update.run();
+      assertArrayEquals(new float[] {0, 1}, w.toFloats(), 1e-5f);
+      forward.run(); // its packed weights are old
+      assertEquals(10, forward.tensor(y).item(), 1e-4);
+    }
+  }
+
+  @Test
+  void gradientsThroughAliases() {
+    Tensor x = tensor(1, 4).write(1f, -2, 3, 4);
+    Tensor dx = tensor(2, 4);
+    Graph g = new Graph();
+    Value in = g.bind(x);
+    Value y = g.apply(new Reshape(2, 2), g.apply(new Relu(), g.apply(new Reshape(4, 1), in)));
+    Value loss = sum(g, g.apply(new Reshape(1, 1, 1, 4), y));
+    g.store(g.gradients(loss, List.of(in)).getFirst(), dx);
+    try (Program program = g.compile(device, loss)) {
+      program.run();
+      assertEquals(8, program.tensor(loss).item());
+      assertArrayEquals(new float[] {1, 0, 1, 1}, dx.toFloats());
+    }
   }
 
   @Test

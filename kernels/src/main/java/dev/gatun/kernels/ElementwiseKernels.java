@@ -153,6 +153,36 @@ public final class ElementwiseKernels {
     return call(ARITHMETIC, "normalize_pixels", type, items, arguments);
   }
 
+  /** y = x / (levels-1) * 2 - 1; x u8. */
+  public static KernelCall scalePixels(Element type, long x, long y, long elements, int levels) {
+    return flat(
+        ARITHMETIC,
+        "scale_pixels",
+        type,
+        elements,
+        new Arguments().pointer(x).pointer(y).int64(elements).int32(levels));
+  }
+
+  /** y = x, rounded to another type. */
+  public static KernelCall cast(Element from, Element to, long x, long y, long elements) {
+    return flat(
+        ARITHMETIC,
+        "cast_" + from.suffix(),
+        to,
+        elements,
+        new Arguments().pointer(x).pointer(y).int64(elements));
+  }
+
+  /** y = x, whatever they hold. */
+  public static KernelCall copyBytes(long x, long y, long bytes) {
+    int blocks = Math.toIntExact(Math.max(1, Math.ceilDiv(bytes, 16L * THREADS)));
+    return new KernelCall(
+        ARITHMETIC,
+        "reshape",
+        LaunchShape.linear(blocks, THREADS),
+        new Arguments().pointer(x).pointer(y).int64(bytes).toList());
+  }
+
   /** y = x + table[label]; x, y [rows,D]; table [L,G*D] f32; labels [N] u8, or 0 for row 0. */
   public static KernelCall addBias(
       Element type,

@@ -116,6 +116,7 @@ public final class ContractSuite {
     suite.manyTiles();
     GaussianCases.addTo(suite);
     CodeCases.addTo(suite);
+    LikelihoodCases.addTo(suite);
     return List.copyOf(suite.cases);
   }
 

@@ -11,6 +11,7 @@ import dev.gatun.engine.op.AddBias;
 import dev.gatun.engine.op.AddBiasBackward;
 import dev.gatun.engine.op.Attention;
 import dev.gatun.engine.op.AttentionBackward;
+import dev.gatun.engine.op.Cast;
 import dev.gatun.engine.op.CategoricalKl;
 import dev.gatun.engine.op.CategoricalKlBackward;
 import dev.gatun.engine.op.CategoricalLogProbability;
@@ -44,10 +45,16 @@ import dev.gatun.engine.op.GaussianSample;
 import dev.gatun.engine.op.GaussianSampleBackward;
 import dev.gatun.engine.op.GroupNorm;
 import dev.gatun.engine.op.GroupNormBackward;
-import dev.gatun.engine.op.KlObjective;
-import dev.gatun.engine.op.KlObjectiveBackward;
 import dev.gatun.engine.op.GumbelSoftmax;
 import dev.gatun.engine.op.GumbelSoftmaxBackward;
+import dev.gatun.engine.op.IafStep;
+import dev.gatun.engine.op.IafStepBackward;
+import dev.gatun.engine.op.ImageLikelihood;
+import dev.gatun.engine.op.ImageLikelihoodBackward;
+import dev.gatun.engine.op.ImportanceBound;
+import dev.gatun.engine.op.ImportanceBoundBackward;
+import dev.gatun.engine.op.KlObjective;
+import dev.gatun.engine.op.KlObjectiveBackward;
 import dev.gatun.engine.op.LogisticMixture;
 import dev.gatun.engine.op.LogisticMixtureBackward;
 import dev.gatun.engine.op.MaskChannels;
@@ -56,7 +63,9 @@ import dev.gatun.engine.op.NormalizePixels;
 import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.ReluBackward;
 import dev.gatun.engine.op.Resample;
+import dev.gatun.engine.op.Reshape;
 import dev.gatun.engine.op.ReverseChannels;
+import dev.gatun.engine.op.ScalePixels;
 import dev.gatun.engine.op.Shift;
 import dev.gatun.engine.op.Silu;
 import dev.gatun.engine.op.SiluBackward;
@@ -167,6 +176,15 @@ public final class Reference {
     register(WeightNormBackward.class, Reference::weightNormBackward);
     register(MaskChannels.class, Reference::maskChannels);
     register(NormalizePixels.class, Reference::normalizePixels);
+    register(ScalePixels.class, LikelihoodReference::scalePixels);
+    register(ImageLikelihood.class, LikelihoodReference::imageLikelihood);
+    register(ImageLikelihoodBackward.class, LikelihoodReference::imageLikelihoodBackward);
+    register(ImportanceBound.class, LikelihoodReference::importanceBound);
+    register(ImportanceBoundBackward.class, LikelihoodReference::importanceBoundBackward);
+    register(IafStep.class, LikelihoodReference::iafStep);
+    register(IafStepBackward.class, LikelihoodReference::iafStepBackward);
+    register(Cast.class, (op, specs, in) -> map(in.get(0).length, i -> in.get(0)[i]));
+    register(Reshape.class, (op, specs, in) -> map(in.get(0).length, i -> in.get(0)[i]));
     register(SoftmaxCrossEntropy.class, Reference::crossEntropy);
     register(SoftmaxCrossEntropyBackward.class, Reference::crossEntropyBackward);
     register(LogisticMixture.class, Reference::logisticMixture);
@@ -620,7 +638,7 @@ public final class Reference {
    * What one mixture component gives one colour of one pixel: a value with the sum of the sizes of
    * its terms, and its slopes likewise.
    */
-  private record Bin(
+  record Bin(
       double value,
       double size,
       double byMean,
@@ -633,7 +651,7 @@ public final class Reference {
    *
    * @param meanSize the sum of the sizes of the mean's terms
    */
-  private static Bin bin(int levels, int level, double mean, double meanSize, double logScale) {
+  static Bin bin(int levels, int level, double mean, double meanSize, double logScale) {
     double s = Math.max(logScale, -7);
     double inverse = Math.exp(-s);
     double half = 1.0 / (levels - 1);

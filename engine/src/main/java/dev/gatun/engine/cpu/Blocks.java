@@ -12,6 +12,12 @@ final class Blocks {
   final float[] c = new float[SIZE];
   final float[] d = new float[SIZE];
   final float[] e = new float[SIZE];
+  final float[] f = new float[SIZE];
+
+  /** Two values an element. */
+  final float[] pairs = new float[2 * SIZE];
+
+  final byte[] bytes = new byte[SIZE];
 
   /** As many as the widest vector has lanes. */
   final float[] lanes = new float[64];

@@ -6,12 +6,15 @@ import dev.gatun.engine.DType;
 import dev.gatun.engine.Launch;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.op.Add;
+import dev.gatun.engine.op.Cast;
 import dev.gatun.engine.op.Fill;
 import dev.gatun.engine.op.Gate;
 import dev.gatun.engine.op.GateBackward;
 import dev.gatun.engine.op.NormalizePixels;
 import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.ReluBackward;
+import dev.gatun.engine.op.Reshape;
+import dev.gatun.engine.op.ScalePixels;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
 
@@ -110,6 +113,16 @@ final class CpuElementwise {
     });
   }
 
+  static Launch cast(CpuDevice d, Cast op, List<Tensor> in, List<Tensor> out) {
+    return map(d, in, out.getFirst(), (block, n) -> {});
+  }
+
+  static Launch reshape(CpuDevice d, Reshape op, List<Tensor> in, List<Tensor> out) {
+    MemorySegment x = d.segment(in.getFirst());
+    MemorySegment y = d.segment(out.getFirst());
+    return () -> y.copyFrom(x);
+  }
+
   static Launch relu(CpuDevice d, Relu op, List<Tensor> in, List<Tensor> out) {
     DType type = in.get(0).dtype();
     MemorySegment x = d.segment(in.get(0));
@@ -154,7 +167,7 @@ final class CpuElementwise {
     MemorySegment y = d.segment(out.get(0));
     int channels = in.get(0).shape().dim(3);
     int pixels = in.get(0).shape().rows();
-    float scale = 2f / (op.levels() - 1);
+    float[] scaled = scaled(op.levels());
     return () ->
         d.workers()
             .forRange(
@@ -165,10 +178,38 @@ final class CpuElementwise {
                     long target = (long) i * (channels + 1);
                     for (int c = 0; c < channels; c++) {
                       int pixel = x.get(JAVA_BYTE, (long) i * channels + c) & 0xFF;
-                      ScalarLoops.set(op.type(), y, target + c, pixel * scale - 1);
+                      ScalarLoops.set(op.type(), y, target + c, scaled[pixel]);
                     }
                     ScalarLoops.set(op.type(), y, target + channels, 1);
                   }
+                });
+  }
+
+  /** Each value of a byte as a number, 0 to {@code levels - 1} as -1 to 1. */
+  static float[] scaled(int levels) {
+    float scale = 2f / (levels - 1);
+    float[] scaled = new float[256];
+    for (int i = 0; i < scaled.length; i++) {
+      scaled[i] = i * scale - 1;
+    }
+    return scaled;
+  }
+
+  static Launch scalePixels(CpuDevice d, ScalePixels op, List<Tensor> in, List<Tensor> out) {
+    MemorySegment x = d.segment(in.getFirst());
+    MemorySegment y = d.segment(out.getFirst());
+    float[] scaled = scaled(op.levels());
+    return () ->
+        d.workers()
+            .forRange(
+                in.getFirst().elements(),
+                Blocks.SIZE,
+                (from, to) -> {
+                  float[] block = Blocks.own().a;
+                  for (int i = from; i < to; i++) {
+                    block[i - from] = scaled[x.get(JAVA_BYTE, i) & 0xFF];
+                  }
+                  d.loops().store(op.type(), block, 0, y, from, to - from);
                 });
   }
 }

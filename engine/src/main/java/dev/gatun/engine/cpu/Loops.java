@@ -1,6 +1,7 @@
 package dev.gatun.engine.cpu;
 
 import dev.gatun.engine.DType;
+import dev.gatun.engine.op.LogisticMixture;
 import dev.gatun.ffi.HostMemory;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -98,6 +99,10 @@ interface Loops {
   /** y = x * by, {@code n} elements: f32 to a dtype. */
   void scale(MemorySegment x, long from, float by, DType type, MemorySegment y, long to, int n);
 
+  float LOG_2_PI = 1.8378770664f;
+
+  float LEAST_LOG_SCALE = (float) LogisticMixture.LEAST_LOG_SCALE;
+
   // tanh(x) = x P(x^2) / Q(x^2) on [-7.9, 7.9], beyond which tanh is 1 in f32: the coefficients of
   // Eigen's fast tanh, within 5 ulp
   float BOUND = 7.90531110763549805f;
@@ -136,6 +141,31 @@ interface Loops {
    * mean. In place.
    */
   void throughSilu(float[] x, float[] dy, float[] mean, float[] factor, float[] offset, int n);
+
+  // Of the arrays of a Blocks, as those above; c has what is compared, a the nats or, in a and b,
+  // their slopes afterwards. Other arrays are lost:
+
+  /** Nats softplus(a) - c a. */
+  void bernoulliNats(Blocks block, int n);
+
+  /** Slopes sigmoid(a) - c. */
+  void bernoulliSlopes(Blocks block, int n);
+
+  /** Nats (log(2 pi) + b + (c - a)^2 exp(-b)) / 2. */
+  void gaussianNats(Blocks block, int n);
+
+  void gaussianSlopes(Blocks block, int n);
+
+  /**
+   * Nats of c under a logistic of mean a and log-scale b: of its mass within {@code half} of c, with
+   * all beyond where c is -1 or 1; see {@link dev.gatun.engine.op.LogisticMixture}.
+   */
+  void logisticNats(Blocks block, float half, int n);
+
+  void logisticSlopes(Blocks block, float half, int n);
+
+  /** The sum, in f64. */
+  double sum(float[] x, int n);
 
   /** What {@link Winograd} takes; null where it would cost more than it saves. */
   TileLoops tiles();

@@ -288,6 +288,107 @@ final class ScalarLoops implements Loops {
   }
 
   @Override
+  public double sum(float[] x, int n) {
+    double sum = 0;
+    for (int i = 0; i < n; i++) {
+      sum += x[i];
+    }
+    return sum;
+  }
+
+  @Override
+  public void bernoulliNats(Blocks block, int n) {
+    for (int i = 0; i < n; i++) {
+      double l = block.a[i];
+      block.a[i] = (float) (softplus(l) - block.c[i] * l);
+    }
+  }
+
+  @Override
+  public void bernoulliSlopes(Blocks block, int n) {
+    for (int i = 0; i < n; i++) {
+      block.a[i] = (float) (sigmoid(block.a[i]) - block.c[i]);
+    }
+  }
+
+  private static double softplus(double x) {
+    return Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
+  }
+
+  private static double sigmoid(double x) {
+    double e = Math.exp(-Math.abs(x));
+    return (x > 0 ? 1 : e) / (1 + e);
+  }
+
+  @Override
+  public void gaussianNats(Blocks block, int n) {
+    for (int i = 0; i < n; i++) {
+      double distance = (double) block.c[i] - block.a[i];
+      double v = block.b[i];
+      block.a[i] = (float) (0.5 * (LOG_2_PI + v + distance * distance * Math.exp(-v)));
+    }
+  }
+
+  @Override
+  public void gaussianSlopes(Blocks block, int n) {
+    for (int i = 0; i < n; i++) {
+      double distance = (double) block.a[i] - block.c[i];
+      double inverse = Math.exp(-block.b[i]);
+      block.a[i] = (float) (distance * inverse);
+      block.b[i] = (float) (0.5 - 0.5 * distance * distance * inverse);
+    }
+  }
+
+  @Override
+  public void logisticNats(Blocks block, float half, int n) {
+    double logStep = Math.log(2.0 * half);
+    for (int i = 0; i < n; i++) {
+      double s = Math.max(block.b[i], LEAST_LOG_SCALE);
+      double inverse = Math.exp(-s);
+      double distance = (double) block.c[i] - block.a[i];
+      double nats = 0;
+      if (block.c[i] < 1) {
+        nats += softplus(-inverse * (distance + half));
+      }
+      if (block.c[i] > -1) {
+        nats += softplus(inverse * (distance - half));
+      }
+      if (Math.abs(block.c[i]) < 1) {
+        double width = 2 * half * inverse;
+        // a width that is no number yet has a logarithm
+        nats -= width < 1e-6 ? logStep - s : Math.log(-Math.expm1(-width));
+      }
+      block.a[i] = (float) nats;
+    }
+  }
+
+  @Override
+  public void logisticSlopes(Blocks block, float half, int n) {
+    for (int i = 0; i < n; i++) {
+      double inverse = Math.exp(-Math.max(block.b[i], LEAST_LOG_SCALE));
+      double distance = (double) block.c[i] - block.a[i];
+      double mean = 0;
+      double scale = 0;
+      if (block.c[i] < 1) {
+        double a = inverse * (distance + half);
+        mean += sigmoid(-a);
+        scale += a * sigmoid(-a);
+      }
+      if (block.c[i] > -1) {
+        double b = inverse * (distance - half);
+        mean -= sigmoid(b);
+        scale -= b * sigmoid(b);
+      }
+      if (Math.abs(block.c[i]) < 1) {
+        double width = 2 * half * inverse;
+        scale += width > 0 ? width / Math.expm1(width) : 1;
+      }
+      block.a[i] = (float) (inverse * mean);
+      block.b[i] = (float) (block.b[i] < LEAST_LOG_SCALE ? 0 : scale);
+    }
+  }
+
+  @Override
   public TileLoops tiles() {
     return null;
   }

@@ -656,6 +656,247 @@ final class VectorLoops implements Loops {
   }
 
   @Override
+  public double sum(float[] x, int n) {
+    DoubleVector sum = DoubleVector.zero(D);
+    int i = 0;
+    for (; i <= n - D.length(); i += D.length()) {
+      sum =
+          sum.add(FloatVector.fromArray(HALF, x, i).convertShape(VectorOperators.F2D, D, 0));
+    }
+    double[] lanes = Blocks.own().wideLanes;
+    sum.intoArray(lanes, 0);
+    double total = 0;
+    for (; i < n; i++) {
+      total += x[i];
+    }
+    for (int lane = 0; lane < D.length(); lane++) {
+      total += lanes[lane];
+    }
+    return total;
+  }
+
+  private static final float LOG_2 = 0.69314718056f;
+  private static final FloatVector VL7 = FloatVector.broadcast(F, -1.1514610310e-1f);
+  private static final FloatVector VL6 = FloatVector.broadcast(F, 1.1676998740e-1f);
+  private static final FloatVector VL5 = FloatVector.broadcast(F, -1.2420140846e-1f);
+  private static final FloatVector VL4 = FloatVector.broadcast(F, 1.4249322787e-1f);
+  private static final FloatVector VL3 = FloatVector.broadcast(F, -1.6668057665e-1f);
+  private static final FloatVector VL2 = FloatVector.broadcast(F, 2.0000714765e-1f);
+  private static final FloatVector VL1 = FloatVector.broadcast(F, -2.4999993993e-1f);
+  private static final FloatVector VL0 = FloatVector.broadcast(F, 3.3333331174e-1f);
+
+  /**
+   * a = b + log(1 + x) for x from 0 up, to a few ulp of the logarithm however small x is; Cephes'
+   * constants. A NaN must be in b, too.
+   */
+  private static void addLog1p(float[] b, float[] x, float[] a, int n) {
+    for (int i = 0; i < n; i += L) {
+      FloatVector v = FloatVector.fromArray(F, x, i);
+      // 1 + x is 2^e times a number from sqrt(1/2) to sqrt(2); where e is 0, x itself is not rounded
+      IntVector bits = v.add(1).reinterpretAsInts();
+      IntVector e = bits.sub(0x3F3504F3).lanewise(VectorOperators.ASHR, 23);
+      FloatVector r = bits.sub(e.lanewise(VectorOperators.LSHL, 23)).reinterpretAsFloats().sub(1);
+      r = r.blend(v, v.compare(VectorOperators.LT, 0.41421356f));
+      FloatVector p = r.mul(7.0376836292e-2f).add(VL7);
+      p = p.fma(r, VL6).fma(r, VL5).fma(r, VL4).fma(r, VL3).fma(r, VL2).fma(r, VL1).fma(r, VL0);
+      p = p.mul(r).sub(0.5f).mul(r).fma(r, r);
+      e.add(0x4B400000)
+          .reinterpretAsFloats()
+          .sub(12582912f)
+          .mul(LOG_2)
+          .add(p)
+          .add(FloatVector.fromArray(F, b, i))
+          .intoArray(a, i);
+    }
+  }
+
+  @Override
+  public void bernoulliNats(Blocks block, int n) {
+    for (int i = 0; i < n; i += L) {
+      FloatVector l = FloatVector.fromArray(F, block.a, i);
+      exp(l.abs().neg()).intoArray(block.f, i);
+      FloatVector high = l.blend(0, l.compare(VectorOperators.LT, 0));
+      high.sub(l.mul(FloatVector.fromArray(F, block.c, i))).intoArray(block.d, i);
+    }
+    addLog1p(block.d, block.f, block.a, n);
+  }
+
+  @Override
+  public void bernoulliSlopes(Blocks block, int n) {
+    for (int i = 0; i < n; i += L) {
+      FloatVector l = FloatVector.fromArray(F, block.a, i);
+      FloatVector e = exp(l.abs().neg());
+      FloatVector above = ONE.blend(e, l.compare(VectorOperators.LT, 0));
+      above
+          .div(e.add(1))
+          .sub(FloatVector.fromArray(F, block.c, i))
+          .intoArray(block.a, i);
+    }
+  }
+
+  @Override
+  public void gaussianNats(Blocks block, int n) {
+    for (int i = 0; i < n; i += L) {
+      FloatVector v = FloatVector.fromArray(F, block.b, i);
+      FloatVector d = FloatVector.fromArray(F, block.c, i);
+      d = d.sub(FloatVector.fromArray(F, block.a, i));
+      d.mul(d).mul(exp(v.neg())).add(v.add(LOG_2_PI)).mul(0.5f).intoArray(block.a, i);
+    }
+  }
+
+  @Override
+  public void gaussianSlopes(Blocks block, int n) {
+    for (int i = 0; i < n; i += L) {
+      FloatVector inverse = exp(FloatVector.fromArray(F, block.b, i).neg());
+      FloatVector d = FloatVector.fromArray(F, block.a, i);
+      d = d.sub(FloatVector.fromArray(F, block.c, i));
+      FloatVector slope = d.mul(inverse);
+      slope.intoArray(block.a, i);
+      d.mul(slope).sub(1).mul(-0.5f).intoArray(block.b, i);
+    }
+  }
+
+  // A bin's mass is (1 - exp(-w)) / ((1 + exp(-a)) (1 + exp(b))), a and b its upper and its lower
+  // end in units of the scale, w = a - b. The greater of exp(-a) and exp(a) is taken out, as is
+  // that of b. An end that lies beyond all has the place FAR. Three loops, each with one
+  // exponential.
+
+  private static final float FAR = 1e30f;
+
+  /** Below it 1 - exp(-w) would cancel: it is w times a polynomial. */
+  private static final float NARROW = 0.5f;
+
+  @Override
+  public void logisticNats(Blocks block, float half, int n) {
+    ends(block, half, n);
+    nearEnd(block, n);
+    shares(block.c, block.e, n);
+    masses(block, n);
+    addLog1p(block.d, block.f, block.a, n);
+  }
+
+  @Override
+  public void logisticSlopes(Blocks block, float half, int n) {
+    ends(block, half, n);
+    nearEnd(block, n);
+    shares(block.c, block.d, n);
+    slopes(block, n);
+  }
+
+  /**
+   * a, b = the ends, c = the width, d = the nats that exponentials cannot hold, e = 1 / scale or
+   * its negative where the log-scale is below its bound.
+   */
+  private static void ends(Blocks block, float half, int n) {
+    float logStep = (float) Math.log(2.0 * half);
+    for (int i = 0; i < n; i += L) {
+      FloatVector s = FloatVector.fromArray(F, block.b, i);
+      VectorMask<Float> below = s.compare(VectorOperators.LT, LEAST_LOG_SCALE);
+      s = s.blend(LEAST_LOG_SCALE, below);
+      FloatVector inverse = exp(s.neg());
+      FloatVector x = FloatVector.fromArray(F, block.c, i);
+      FloatVector d = x.sub(FloatVector.fromArray(F, block.a, i));
+      VectorMask<Float> last = x.compare(VectorOperators.GE, 1);
+      VectorMask<Float> first = x.compare(VectorOperators.LE, -1);
+      FloatVector upper = d.add(half).mul(inverse).blend(FAR, last);
+      FloatVector lower = d.sub(half).mul(inverse).blend(-FAR, first);
+      FloatVector width = inverse.mul(2 * half).blend(FAR, last.or(first));
+      FloatVector nats = upper.neg().blend(0, upper.compare(VectorOperators.GT, 0));
+      nats = nats.add(lower.blend(0, lower.compare(VectorOperators.LT, 0)));
+      nats = nats.blend(nats.add(s.sub(logStep)), width.compare(VectorOperators.LT, NARROW));
+      upper.intoArray(block.a, i);
+      lower.intoArray(block.b, i);
+      width.intoArray(block.c, i);
+      nats.intoArray(block.d, i);
+      inverse.blend(inverse.neg(), below).intoArray(block.e, i);
+    }
+  }
+
+  /** f = exp of minus the distance of the end that is nearer to the mean. */
+  private static void nearEnd(Blocks block, int n) {
+    for (int i = 0; i < n; i += L) {
+      FloatVector a = FloatVector.fromArray(F, block.a, i).abs();
+      FloatVector b = FloatVector.fromArray(F, block.b, i).abs();
+      exp(a.blend(b, b.compare(VectorOperators.LT, a)).neg()).intoArray(block.f, i);
+    }
+  }
+
+  /** f = 1 / mass - 1, without what d has of it. */
+  private static void masses(Blocks block, int n) {
+    for (int i = 0; i < n; i += L) {
+      FloatVector a = FloatVector.fromArray(F, block.a, i);
+      FloatVector b = FloatVector.fromArray(F, block.b, i);
+      FloatVector w = FloatVector.fromArray(F, block.c, i);
+      FloatVector near = FloatVector.fromArray(F, block.f, i);
+      // of two ends on one side of the mean the farther one is w farther, else w is both distances
+      VectorMask<Float> oneSide = a.mul(b).compare(VectorOperators.GT, 0);
+      a = a.abs();
+      b = b.abs();
+      FloatVector other = exp(b.blend(a, b.compare(VectorOperators.LT, a)).blend(w, oneSide).neg());
+      FloatVector both = near.mul(other);
+      FloatVector far = other.blend(both, oneSide);
+      FloatVector e = both.blend(other, oneSide);
+      FloatVector share = FloatVector.fromArray(F, block.e, i);
+      share = ONE.sub(e).blend(share, w.compare(VectorOperators.LT, NARROW));
+      near.add(1).mul(far.add(1)).div(share).sub(1).intoArray(block.f, i);
+    }
+  }
+
+  private static final FloatVector VS6 = FloatVector.broadcast(F, 1 / 5040f);
+  private static final FloatVector VS5 = FloatVector.broadcast(F, -1 / 720f);
+  private static final FloatVector VS4 = FloatVector.broadcast(F, 1 / 120f);
+  private static final FloatVector VS3 = FloatVector.broadcast(F, -1 / 24f);
+  private static final FloatVector VS2 = FloatVector.broadcast(F, 1 / 6f);
+  private static final FloatVector VS1 = FloatVector.broadcast(F, -1 / 2f);
+
+  /** (1 - exp(-w)) / w by its series, for w up to {@link #NARROW}. */
+  private static void shares(float[] w, float[] share, int n) {
+    for (int i = 0; i < n; i += L) {
+      FloatVector v = FloatVector.fromArray(F, w, i);
+      FloatVector p = v.mul(-1 / 40320f).add(VS6);
+      p.fma(v, VS5)
+          .fma(v, VS4)
+          .fma(v, VS3)
+          .fma(v, VS2)
+          .fma(v, VS1)
+          .fma(v, ONE)
+          .intoArray(share, i);
+    }
+  }
+
+  private static void slopes(Blocks block, int n) {
+    for (int i = 0; i < n; i += L) {
+      FloatVector a = FloatVector.fromArray(F, block.a, i);
+      FloatVector b = FloatVector.fromArray(F, block.b, i);
+      FloatVector w = FloatVector.fromArray(F, block.c, i);
+      FloatVector near = FloatVector.fromArray(F, block.f, i);
+      VectorMask<Float> oneSide = a.mul(b).compare(VectorOperators.GT, 0);
+      VectorMask<Float> lowerIsNear = b.abs().compare(VectorOperators.LT, a.abs());
+      FloatVector other = exp(b.abs().blend(a.abs(), lowerIsNear).blend(w, oneSide).neg());
+      FloatVector both = near.mul(other);
+      FloatVector far = other.blend(both, oneSide);
+      FloatVector e = both.blend(other, oneSide);
+      FloatVector ofA = near.blend(far, lowerIsNear); // exp(-|a|)
+      FloatVector ofB = far.blend(near, lowerIsNear);
+      FloatVector all = ofA.add(1).mul(ofB.add(1));
+      VectorMask<Float> narrow = w.compare(VectorOperators.LT, NARROW);
+      FloatVector share = ONE.sub(e).blend(FloatVector.fromArray(F, block.d, i), narrow);
+      FloatVector r = ONE.div(all.mul(share));
+      FloatVector inside = w.blend(1, narrow).mul(e).mul(all).mul(r);
+      r = r.mul(share);
+      // sigmoid(-a) and sigmoid(b)
+      FloatVector upper =
+          r.mul(ofB.add(1)).mul(ONE.blend(ofA, a.compare(VectorOperators.GT, 0)));
+      FloatVector lower = r.mul(ofA.add(1)).mul(ofB.blend(1, b.compare(VectorOperators.GT, 0)));
+      FloatVector inverse = FloatVector.fromArray(F, block.e, i);
+      VectorMask<Float> below = inverse.compare(VectorOperators.LT, 0);
+      upper.sub(lower).mul(inverse.abs()).intoArray(block.a, i);
+      FloatVector scale = a.mul(upper).sub(b.mul(lower)).add(inside);
+      scale.blend(scale.mul(0), below).intoArray(block.b, i);
+    }
+  }
+
+  @Override
   public TileLoops tiles() {
     return TILES;
   }

@@ -8,6 +8,7 @@ import dev.gatun.engine.Shape;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.op.Add;
 import dev.gatun.engine.op.AddBias;
+import dev.gatun.engine.op.Cast;
 import dev.gatun.engine.op.Concat;
 import dev.gatun.engine.op.ConcatElu;
 import dev.gatun.engine.op.ConcatEluBackward;
@@ -21,7 +22,9 @@ import dev.gatun.engine.op.NormalizePixels;
 import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.ReluBackward;
 import dev.gatun.engine.op.Resample;
+import dev.gatun.engine.op.Reshape;
 import dev.gatun.engine.op.ReverseChannels;
+import dev.gatun.engine.op.ScalePixels;
 import dev.gatun.engine.op.Shift;
 import dev.gatun.engine.op.Silu;
 import dev.gatun.engine.op.SiluBackward;
@@ -223,6 +226,30 @@ final class CudaElementwise {
   static void normalizePixels(Work w, NormalizePixels op, List<Tensor> in, List<Tensor> out) {
     Shape x = in.getFirst().shape();
     whole(w, op, in, out, x.dim(-1), Window.whole(x.rows(), 1, 1));
+  }
+
+  static void scalePixels(Work w, ScalePixels op, List<Tensor> in, List<Tensor> out) {
+    Tensor x = in.getFirst();
+    w.add(
+        ElementwiseKernels.scalePixels(
+            element(op.type()),
+            x.address(),
+            out.getFirst().address(),
+            x.elements(),
+            op.levels()));
+  }
+
+  static void cast(Work w, Cast op, List<Tensor> in, List<Tensor> out) {
+    Tensor x = in.getFirst();
+    long y = out.getFirst().address();
+    w.add(ElementwiseKernels.cast(element(x), element(op.type()), x.address(), y, x.elements()));
+  }
+
+  static void reshape(Work w, Reshape op, List<Tensor> in, List<Tensor> out) {
+    Tensor x = in.getFirst();
+    w.add(
+        ElementwiseKernels.copyBytes(
+            x.address(), out.getFirst().address(), x.spec().sizeBytes()));
   }
 
   static void shift(Work w, Shift op, List<Tensor> in, List<Tensor> out) {

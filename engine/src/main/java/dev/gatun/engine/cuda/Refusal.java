@@ -69,6 +69,9 @@ record Refusal(int kind, int place, int value, int limit) {
       case 14 ->
           "codebook_sums: index %d at position %d, but the codebook has %d codes"
               .formatted(value, place, limit);
+      case 15 ->
+          "image_likelihood: value %d in image %d, but there are %d levels"
+              .formatted(value, place, limit);
       default -> "a kernel refused its data (%d: %d, %d, %d)".formatted(kind, place, value, limit);
     };
   }

@@ -22,12 +22,8 @@ public record NormalizePixels(int levels, DType type) implements Op {
 
   @Override
   public List<TensorSpec> check(List<TensorSpec> in) {
-    requireCount(in, 1, 1);
+    Checks.pixels(this, in, levels, type);
     TensorSpec x = in.getFirst();
-    require(x.shape().rank() == 4 && x.dtype() == DType.U8, in, "x must be [N,H,W,C] u8");
-    require(x.shape().elements() > 0, in, "empty input");
-    require(levels >= 2 && levels <= 256, in, "levels must be 2 to 256, not " + levels);
-    require(type == DType.F32 || type == DType.BF16, in, "output must be f32 or bf16");
     return List.of(new TensorSpec(x.shape().withLast(x.shape().dim(3) + 1), type));
   }
 }

@@ -29,18 +29,23 @@ import dev.gatun.engine.op.GaussianMixture;
 import dev.gatun.engine.op.GaussianMixtureBackward;
 import dev.gatun.engine.op.GaussianSample;
 import dev.gatun.engine.op.GaussianSampleBackward;
-import dev.gatun.engine.op.KlObjective;
-import dev.gatun.engine.op.KlObjectiveBackward;
 import dev.gatun.engine.op.GumbelSoftmax;
 import dev.gatun.engine.op.GumbelSoftmaxBackward;
+import dev.gatun.engine.op.IafStep;
+import dev.gatun.engine.op.IafStepBackward;
+import dev.gatun.engine.op.ImageLikelihood;
+import dev.gatun.engine.op.ImportanceBound;
+import dev.gatun.engine.op.ImportanceBoundBackward;
+import dev.gatun.engine.op.KlObjective;
+import dev.gatun.engine.op.KlObjectiveBackward;
 import dev.gatun.engine.op.LogisticMixture;
 import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.MovingAverage;
 import dev.gatun.engine.op.SquaredNorm;
 import dev.gatun.engine.op.WeightNorm;
 import dev.gatun.engine.op.WeightNormBackward;
-import dev.gatun.ffi.CudaEmulator;
 import dev.gatun.ffi.CudaEmulator.Order;
+import dev.gatun.ffi.CudaEmulator;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -263,7 +268,12 @@ class ContractTest {
             CategoricalSample.class,
             CategoricalKl.class,
             CategoricalKlBackward.class,
-            CategoricalLogProbability.class);
+            CategoricalLogProbability.class,
+            ImageLikelihood.class,
+            ImportanceBound.class,
+            ImportanceBoundBackward.class,
+            IafStep.class,
+            IafStepBackward.class);
     Set<Class<?>> inBf16 = new HashSet<>(declared);
     inBf16.removeAll(inF32Alone);
     assertEquals(

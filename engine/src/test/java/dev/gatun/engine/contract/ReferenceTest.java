@@ -24,6 +24,10 @@ import dev.gatun.engine.op.Gate;
 import dev.gatun.engine.op.GroupNorm;
 import dev.gatun.engine.op.GumbelSoftmax;
 import dev.gatun.engine.op.GumbelSoftmaxBackward;
+import dev.gatun.engine.op.IafStep;
+import dev.gatun.engine.op.ImageLikelihood;
+import dev.gatun.engine.op.ImportanceBound;
+import dev.gatun.engine.op.ImportanceBoundBackward;
 import dev.gatun.engine.op.LogisticMixture;
 import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.MovingAverage;
@@ -295,6 +299,78 @@ class ReferenceTest {
             List.of(TensorSpec.of(DType.U8, 1, 1, 3, 1)),
             new double[] {0, 4, 2}),
         EXACT);
+  }
+
+  @Test
+  void likelihoodsOfImages() {
+    List<TensorSpec> one = List.of(f32(2, 1, 2, 1), TensorSpec.of(DType.U8, 1, 1, 2, 1));
+    double[] pixels = {1, 0};
+    assertArrayEquals(
+        new double[] {2 * Math.log(2), Math.log(4 / 3.0) + Math.log(4 / 3.0)},
+        run(
+            new ImageLikelihood(ImageLikelihood.Kind.BERNOULLI, 2, null),
+            one,
+            new double[] {0, 0, Math.log(3), -Math.log(3)},
+            pixels),
+        EXACT);
+    assertArrayEquals(
+        new double[] {0.5 * (1 + 1), 0.5 * (0 + 4)},
+        run(
+            new ImageLikelihood(ImageLikelihood.Kind.SQUARED, 2, null),
+            one,
+            new double[] {0, 0, 1, 1},
+            pixels),
+        EXACT);
+    List<TensorSpec> pairs = List.of(f32(1, 1, 2, 2), TensorSpec.of(DType.U8, 1, 1, 2, 1));
+    double constant = Math.log(2 * Math.PI);
+    assertArrayEquals(
+        new double[] {0.5 * (constant + 1) + 0.5 * (constant + Math.log(4) + 9 / 4.0)},
+        run(
+            new ImageLikelihood(ImageLikelihood.Kind.GAUSSIAN, 2, null),
+            pairs,
+            new double[] {0, 0, 2, Math.log(4)},
+            pixels),
+        EXACT);
+    // all levels of a pixel together have a mass of 1
+    double mass = 0;
+    for (int level = 0; level < 5; level++) {
+      mass +=
+          Math.exp(
+              -run(
+                  new ImageLikelihood(ImageLikelihood.Kind.LOGISTIC, 5, null),
+                  List.of(f32(1, 1, 1, 2), TensorSpec.of(DType.U8, 1, 1, 1, 1)),
+                  new double[] {0.3, -1},
+                  new double[] {level})[0]);
+    }
+    assertEquals(1, mass, EXACT);
+  }
+
+  @Test
+  void boundsAndFlows() {
+    // two samples of two images: weights 1 and 3, and 2 and 2
+    List<Reference.Result> out =
+        Reference.run(
+            new ImportanceBound(2, List.of(1.0, -1.0)),
+            List.of(f32(4), f32(4)),
+            List.of(
+                new double[] {0, -Math.log(2), 5, 0},
+                new double[] {0, 0, 5 + Math.log(3), Math.log(2)}));
+    assertArrayEquals(
+        new double[] {-Math.log(2), -Math.log(2)}, out.get(1).value(), EXACT);
+    assertEquals(-Math.log(2), out.getFirst().value()[0], EXACT);
+    List<Reference.Result> gradients =
+        Reference.run(
+            new ImportanceBoundBackward(2, List.of(2.0)),
+            List.of(f32(2), f32(1)),
+            List.of(new double[] {0, -Math.log(3) / 2}, new double[] {10}));
+    assertArrayEquals(new double[] {5, 15}, gradients.getFirst().value(), EXACT);
+    List<Reference.Result> step =
+        Reference.run(
+            new IafStep(),
+            List.of(f32(1, 2), f32(1, 4)),
+            List.of(new double[] {1, 2}, new double[] {5, 6, 0, Math.log(3)}));
+    assertArrayEquals(new double[] {3, 3}, step.getFirst().value(), EXACT);
+    assertEquals(Math.log(0.5 * 0.75), step.get(1).value()[0], EXACT);
   }
 
   @Test

@@ -21,6 +21,7 @@ import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Elu;
 import dev.gatun.engine.op.Gate;
 import dev.gatun.engine.op.GroupNorm;
+import dev.gatun.engine.op.ImageLikelihood;
 import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.SoftmaxCrossEntropy;
 import dev.gatun.engine.op.Taps;
@@ -55,6 +56,41 @@ class CpuDeviceTest {
         for (OpCase opCase : cases) {
           Contract.Outcome outcome = Contract.check(device, opCase);
           assertNull(outcome.failure(), loops.description());
+        }
+      }
+    }
+  }
+
+  @Test
+  void valuesThatAreNoLevelsAreRefusedAndNansComeThrough() {
+    for (Loops loops : List.of(new ScalarLoops(), new VectorLoops())) {
+      for (ImageLikelihood.Kind kind : ImageLikelihood.Kind.values()) {
+        ImageLikelihood op = new ImageLikelihood(kind, 8, null);
+        try (CpuDevice device = new CpuDevice(loops);
+            Tensor parameters = Tensor.allocate(device, DType.F32, 2, 1, 40, kind.blocks());
+            Tensor images = Tensor.allocate(device, DType.U8, 2, 1, 40, 1)) {
+          byte[] pixels = new byte[80];
+          for (int i = 0; i < pixels.length; i++) {
+            pixels[i] = (byte) (i % 8);
+          }
+          // each parameter of an inner level, of the first and of the last
+          for (int at = 0; at < 8 * kind.blocks(); at++) {
+            float[] values = new float[80 * kind.blocks()];
+            values[values.length - 1 - at] = Float.NaN;
+            images.write(pixels);
+            List<Tensor> out = device.apply(op, parameters.write(values), images);
+            float[] nats = out.getFirst().toFloats();
+            assertTrue(Float.isFinite(nats[0]), kind + " " + loops.description());
+            assertTrue(Float.isNaN(nats[1]), kind + " " + at + " " + loops.description());
+            out.forEach(Tensor::close);
+          }
+          pixels[79] = 8;
+          images.write(pixels);
+          IllegalArgumentException e =
+              assertThrows(
+                  IllegalArgumentException.class, () -> device.apply(op, parameters, images));
+          assertEquals(
+              "image_likelihood: value 8 in image 1, but there are 8 levels", e.getMessage());
         }
       }
     }

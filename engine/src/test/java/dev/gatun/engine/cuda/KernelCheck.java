@@ -49,6 +49,7 @@ record KernelCheck(String name, Set<String> kernels, long work, Body body) {
     checks.addAll(WindowChecks.all());
     checks.addAll(DrawChecks.all());
     checks.addAll(NanChecks.all());
+    checks.addAll(LikelihoodChecks.all());
     checks.addAll(CeilingChecks.all());
     checks.addAll(UnitChecks.all());
     checks.addAll(DiffusionChecks.all());

@@ -492,14 +492,14 @@ final class NanChecks {
    * @param nans a 1 for each, over all outputs
    * @param inputs specs and values in turn
    */
-  private static KernelCheck check(String kernel, Op op, String nans, Object... inputs) {
+  static KernelCheck check(String kernel, Op op, String nans, Object... inputs) {
     boolean refused =
         Arrays.stream(inputs)
             .anyMatch(input -> input instanceof TensorSpec spec && refusable(spec.dtype()));
     return check(refused, kernel, op, nans, inputs);
   }
 
-  private static KernelCheck check(
+  static KernelCheck check(
       boolean refused, String kernel, Op op, String nans, Object... inputs) {
     List<TensorSpec> specs = new ArrayList<>();
     List<double[]> values = new ArrayList<>();

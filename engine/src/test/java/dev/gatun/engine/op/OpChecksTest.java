@@ -18,6 +18,7 @@ import dev.gatun.engine.contract.ContractSuite;
 import dev.gatun.engine.contract.OpCase;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -176,6 +177,59 @@ class OpChecksTest {
         spec(DType.U8, 2),
         spec(F32, 2),
         spec(F32, 1));
+  }
+
+  @Test
+  void likelihoodsAndBoundsThatDoNotFit() {
+    ImageLikelihood logistic = new ImageLikelihood(ImageLikelihood.Kind.LOGISTIC, 256, null);
+    TensorSpec images = spec(DType.U8, 2, 4, 4, 3);
+    assertEquals(
+        "image_likelihood: P*C must be 2 times C, H and W those of the targets"
+            + " (inputs [[4,4,4,3] f32, [2,4,4,3] u8])",
+        refusal(logistic, spec(F32, 4, 4, 4, 3), images));
+    assertEquals(
+        "image_likelihood: M must be a multiple of N=2 (inputs [[3,4,4,6] f32, [2,4,4,3] u8])",
+        refusal(logistic, spec(F32, 3, 4, 4, 6), images));
+    assertEquals(
+        "image_likelihood: targets must be [N,H,W,C] u8 (inputs [[2,4,4,6] f32, [2,4,4,3] f32])",
+        refusal(logistic, spec(F32, 2, 4, 4, 6), spec(F32, 2, 4, 4, 3)));
+    assertEquals(
+        List.of(spec(F32, 4)),
+        new ImageLikelihood(ImageLikelihood.Kind.GAUSSIAN, 2, null)
+            .check(List.of(spec(F32, 4, 4, 4, 6), spec(F32, 2, 4, 4, 3))));
+    refusal(
+        new ImageLikelihood(ImageLikelihood.Kind.LOGISTIC, 257, null),
+        spec(F32, 2, 4, 4, 6),
+        images);
+    refusal(
+        new ImageLikelihoodBackward(ImageLikelihood.Kind.LOGISTIC, 256, DType.U8),
+        spec(F32, 2, 4, 4, 6),
+        images,
+        spec(F32, 2));
+    assertEquals(
+        "importance_bound: S*N=7 not divisible by S=2 (inputs [[7] f32])",
+        refusal(new ImportanceBound(2, List.of(1.0)), spec(F32, 7)));
+    assertEquals(
+        "importance_bound: inputs must be [S*N] f32, all alike (inputs [[6] f32, [4] f32])",
+        refusal(new ImportanceBound(2, List.of(1.0, 1.0)), spec(F32, 6), spec(F32, 4)));
+    refusal(new ImportanceBound(0, List.of(1.0)), spec(F32, 6));
+    refusal(new ImportanceBound(1, List.of()));
+    refusal(new ImportanceBound(1, List.of(Double.NaN)), spec(F32, 6));
+    refusal(new ImportanceBound(1, Collections.nCopies(9, 1.0)), specs(9, 6));
+    assertEquals(
+        "iaf_step: said must be [M,...,2D] f32 (inputs [[2,3] f32, [2,3] f32])",
+        refusal(new IafStep(), spec(F32, 2, 3), spec(F32, 2, 3)));
+    refusal(new IafStep(), spec(F32, 3), spec(F32, 6));
+    assertEquals(
+        "reshape: cannot be [4,2]: as many elements are needed (inputs [[3,2] f32])",
+        refusal(new Reshape(4, 2), spec(F32, 3, 2)));
+    refusal(new Cast(DType.U8), spec(F32, 3));
+    refusal(new Cast(F32), spec(DType.I32, 3));
+    refusal(new ScalePixels(1, F32), spec(DType.U8, 1, 2, 2, 1));
+  }
+
+  private static TensorSpec[] specs(int count, int elements) {
+    return Collections.nCopies(count, spec(F32, elements)).toArray(TensorSpec[]::new);
   }
 
   @Test
