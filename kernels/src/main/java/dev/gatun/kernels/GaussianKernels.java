@@ -271,12 +271,7 @@ public final class GaussianKernels {
 
   /** dparameters [R,K,2,D] and dlogits [R,K] f32, or 0, written; shares [M,K] f64. */
   public static KernelCall mixtureBackwardComponents(
-      Mixture of,
-      MixtureSizes sizes,
-      long shares,
-      long ddensity,
-      long dparameters,
-      long dlogits) {
+      Mixture of, MixtureSizes sizes, long shares, long ddensity, long dparameters, long dlogits) {
     return new KernelCall(
         MIXTURE,
         "gaussian_mixture_backward_components_f32",

@@ -98,8 +98,7 @@ final class GaussianReference {
     return List.of(kl, byDimension);
   }
 
-  static List<Result> klBackward(
-      GaussianKlBackward op, List<TensorSpec> specs, List<double[]> in) {
+  static List<Result> klBackward(GaussianKlBackward op, List<TensorSpec> specs, List<double[]> in) {
     int images = specs.getFirst().shape().dim(0);
     int depth = specs.getFirst().shape().dim(-1) / 2;
     int each = in.getFirst().length / images / 2;
@@ -155,8 +154,7 @@ final class GaussianReference {
   static List<Result> objectiveBackward(
       KlObjectiveBackward op, List<TensorSpec> specs, List<double[]> in) {
     KlObjective forward = op.forward();
-    double side =
-        forward.capacity() == 0 ? 1 : Math.signum(charged(forward, in).value()[0]);
+    double side = forward.capacity() == 0 ? 1 : Math.signum(charged(forward, in).value()[0]);
     double slope = weight(forward, in) * side * in.get(2)[0];
     return Reference.map(
         in.getFirst().length, e -> in.getFirst()[e] > forward.freeNats() ? slope : 0);

@@ -157,14 +157,11 @@ final class CpuGaussian {
   /** Near a log-variance of 0 exp(v) - 1 - v would cancel: there, by its series. */
   private static double nats(double mean, double v) {
     double excess =
-        Math.abs(v) < 1e-3
-            ? v * v * (1.0 / 2 + v * (1.0 / 6 + v * (1.0 / 24)))
-            : Math.expm1(v) - v;
+        Math.abs(v) < 1e-3 ? v * v * (1.0 / 2 + v * (1.0 / 6 + v * (1.0 / 24))) : Math.expm1(v) - v;
     return 0.5 * (mean * mean + excess);
   }
 
-  static Launch klBackward(
-      CpuDevice d, GaussianKlBackward op, List<Tensor> in, List<Tensor> out) {
+  static Launch klBackward(CpuDevice d, GaussianKlBackward op, List<Tensor> in, List<Tensor> out) {
     Parameters p = Parameters.of(d, in.getFirst());
     MemorySegment dkl = op.ofImages() ? d.segment(in.get(1)) : null;
     MemorySegment dbyDimension = op.ofDimensions() ? d.segment(in.getLast()) : null;

@@ -22,8 +22,7 @@ final class CudaGaussian {
 
   private static Latents latents(Tensor parameters) {
     int images = parameters.shape().dim(0);
-    return new Latents(
-        images, parameters.elements() / images / 2, parameters.shape().dim(-1) / 2);
+    return new Latents(images, parameters.elements() / images / 2, parameters.shape().dim(-1) / 2);
   }
 
   static void sample(Work w, GaussianSample op, List<Tensor> in, List<Tensor> out) {
@@ -41,8 +40,7 @@ final class CudaGaussian {
             Philox.Stream.LATENT.ordinal()));
   }
 
-  static void sampleBackward(
-      Work w, GaussianSampleBackward op, List<Tensor> in, List<Tensor> out) {
+  static void sampleBackward(Work w, GaussianSampleBackward op, List<Tensor> in, List<Tensor> out) {
     w.add(
         GaussianKernels.sampleBackward(
             in.get(0).address(),
@@ -86,8 +84,7 @@ final class CudaGaussian {
             of(op)));
   }
 
-  static void objectiveBackward(
-      Work w, KlObjectiveBackward op, List<Tensor> in, List<Tensor> out) {
+  static void objectiveBackward(Work w, KlObjectiveBackward op, List<Tensor> in, List<Tensor> out) {
     w.add(
         GaussianKernels.objectiveBackward(
             in.get(0).address(),

@@ -50,8 +50,7 @@ public record GaussianSample(long seed, int first, int samples) implements Op {
         in,
         "parameters must be [N,...,2D] f32");
     op.require(shape.elements() > 0, in, "empty input");
-    op.require(
-        shape.dim(-1) % 2 == 0, in, "parameters must have as many log-variances as means");
+    op.require(shape.dim(-1) % 2 == 0, in, "parameters must have as many log-variances as means");
     return shape;
   }
 

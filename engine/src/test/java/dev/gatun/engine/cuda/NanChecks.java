@@ -300,8 +300,7 @@ final class NanChecks {
               new double[8],
               steps,
               at));
-      checks.add(
-          check("kl_objective_f32", objective, "1", two, new double[] {1, 0}, steps, at));
+      checks.add(check("kl_objective_f32", objective, "1", two, new double[] {1, 0}, steps, at));
       checks.add(
           check(
               "kl_objective_backward_f32",
@@ -326,8 +325,7 @@ final class NanChecks {
             some,
             steps,
             zero));
-    checks.add(
-        check(false, "gaussian_kl_f32", new GaussianKl(), "11" + "01", parameters, some));
+    checks.add(check(false, "gaussian_kl_f32", new GaussianKl(), "11" + "01", parameters, some));
     checks.add(
         check(
             false,

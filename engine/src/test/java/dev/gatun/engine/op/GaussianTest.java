@@ -60,8 +60,7 @@ class GaussianTest extends WithDevice {
       for (int n = 0; n < 2; n++) {
         for (int e = 0; e < 2; e++) {
           int i = (s * 2 + n) * 2 + e;
-          double noise =
-              (float) philox.normal(Philox.Stream.LATENT, 9, ((5 + n) * 3 + s) * 2 + e);
+          double noise = (float) philox.normal(Philox.Stream.LATENT, 9, ((5 + n) * 3 + s) * 2 + e);
           assertEquals(noise, drawn.get(1)[i]);
           double deviation = n == e ? 2 : 1;
           assertEquals(1 + 2 * n + e + deviation * noise, drawn.get(0)[i], 8 * ULP);
@@ -102,14 +101,7 @@ class GaussianTest extends WithDevice {
     double[] at = {step};
     double paid = run(op, f32(kl.length), kl, steps, at).getFirst()[0];
     double[] slopes =
-        run(
-                new KlObjectiveBackward(op),
-                f32(kl.length),
-                kl,
-                steps,
-                at,
-                f32(1),
-                new double[] {2})
+        run(new KlObjectiveBackward(op), f32(kl.length), kl, steps, at, f32(1), new double[] {2})
             .getFirst();
     double[] all = new double[1 + kl.length];
     all[0] = paid;
