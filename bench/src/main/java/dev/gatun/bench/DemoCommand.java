@@ -148,9 +148,11 @@ final class DemoCommand implements Callable<Integer> {
             new Evaluator(
                 opened, folder.model(), checkpoint.weights(), folder.config().training().dtype());
         Progress progress = new Progress(console, "score", heldOut.count())) {
-      return EvalCommand.requireFinite(
+      Evaluator.Score score =
           evaluator.score(
-              heldOut, heldOut.count(), done -> progress.update(done, done + " images")));
+              heldOut, heldOut.count(), done -> progress.update(done, done + " images"));
+      Scorer.requireFinite(score.bitsPerDim());
+      return score;
     }
   }
 
@@ -182,7 +184,7 @@ final class DemoCommand implements Callable<Integer> {
       throws IOException {
     Map<String, Object> all = new LinkedHashMap<>();
     all.put("model", MODEL);
-    EvalCommand.putScore(all, score);
+    all.putAll(Scorer.fields(score));
     all.put("parameters", checkpoint.weights().count());
     all.put("device", opened.name());
     all.put("dtype", folder.config().training().dtype().label());

@@ -146,6 +146,10 @@ final class DenoiseOptions {
    * @param name null for the model's first
    */
   static String sampler(Model model, String name) {
+    if (Models.samplers(model).isEmpty()) {
+      throw new UsageException(
+          model.name() + " has no distribution of images to draw from; see 'gatun plot'");
+    }
     String wanted = name == null ? Models.samplers(model).getFirst() : name;
     if (!Models.samplers(model).contains(wanted)) {
       throw new UsageException(

@@ -7,6 +7,7 @@ import dev.gatun.models.Models;
 import dev.gatun.models.Sampler;
 import dev.gatun.models.diffusion.DenoisingModel;
 import dev.gatun.models.diffusion.DenoisingSampler;
+import dev.gatun.models.pixelcnn.PixelModel;
 import dev.gatun.models.train.RunFolder;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -54,7 +55,8 @@ final class DrawOptions {
       paramLabel = "NAME",
       description = {
         "of a PixelCNN: cached (default) computes each pixel once; full is there to check it;",
-        "of ddpm and edm: ddim, ddpm, dpmpp or heun (default: ddim; edm: heun)"
+        "of ddpm and edm: ddim, ddpm, dpmpp or heun (default: ddim; edm: heun);",
+        "of VAEs: mean (default) shows what is likeliest of a latent, exact draws pixels, too"
       })
   private String sampler;
 
@@ -137,6 +139,10 @@ final class DrawOptions {
           "--strip: " + model.name() + " does not draw out of noise; use --gif");
     }
     String name = DenoiseOptions.sampler(model, sampler);
+    if (!(model instanceof PixelModel) && (gif != null || request.givenRows() > 0)) {
+      throw new UsageException(
+          model.name() + " draws images as a whole: there is no --gif of it, and none to complete");
+    }
     try (Device opened = device.open(console)) {
       DType type = DeviceOption.dtype(console, opened, folder.config().training().dtype());
       try (RunFolder.Checkpoint checkpoint = folder.checkpoint(opened)) {

@@ -4,11 +4,8 @@ import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.data.Dataset;
 import dev.gatun.engine.data.Split;
-import dev.gatun.models.LikelihoodModel;
 import dev.gatun.models.Model;
-import dev.gatun.models.diffusion.BoundEvaluator;
-import dev.gatun.models.diffusion.Ddpm;
-import dev.gatun.models.train.Evaluator;
+import dev.gatun.models.planar.PlanarDensity;
 import dev.gatun.models.train.RunConfig;
 import dev.gatun.models.train.RunFolder;
 import dev.gatun.models.train.Trainer;
@@ -39,11 +36,6 @@ import picocli.CommandLine.Parameters;
       "the training images once and kept; each beside the same figure of real images."
     })
 final class EvalCommand implements Callable<Integer> {
-  private static final int TIMES = 20;
-
-  /** Of the bound's noise and times; not 0, which trainings start from, and which draws theirs. */
-  private static final long BOUND_SEED = 0x626F756E64L;
-
   private static final List<String> METRICS = List.of("bpd", "fd", "kid", "pr");
 
   private final Console console;
@@ -74,6 +66,13 @@ final class EvalCommand implements Callable<Integer> {
       description = "of the bound of ddpm, so many terms of each image are computed (default: 20)")
   private Integer times;
 
+  @Option(
+      names = "--samples",
+      paramLabel = "K",
+      description =
+          "of a VAE's importance-weighted bound, of each image (default: 1, the evidence lower bound)")
+  private Integer samples;
+
   @Mixin private GeneratedFigures generated = new GeneratedFigures();
   @Mixin private DeviceOption device = new DeviceOption();
 
@@ -92,7 +91,8 @@ final class EvalCommand implements Callable<Integer> {
     }
     generated.require();
     RunFolder folder = RunFolder.open(run);
-    Set<String> wanted = wanted(folder.model());
+    Scorer scorer = Scorer.of(folder.model(), times, samples);
+    Set<String> wanted = wanted(folder.model(), scorer != null);
     RunConfig config = folder.config();
     Dataset whole = DataSource.open(data, part, config.data().splitSeed());
     Dataset images =
@@ -122,7 +122,7 @@ final class EvalCommand implements Callable<Integer> {
         all.put("data", data.toString());
         all.put("split", split);
         if (scored) {
-          score(opened, folder, checkpoint, type, images, all);
+          score(scorer, opened, folder, checkpoint, type, images, all);
         }
         if (report != null) {
           report.make(console, opened, checkpoint, type, all);
@@ -139,27 +139,18 @@ final class EvalCommand implements Callable<Integer> {
     }
   }
 
-  private Set<String> wanted(Model model) {
+  private Set<String> wanted(Model model, boolean scored) {
     for (String metric : metrics) {
       if (!METRICS.contains(metric)) {
         throw new UsageException(
             "--metrics " + metric + ": expected some of " + String.join(",", METRICS));
       }
     }
-    boolean scored = model instanceof LikelihoodModel || model instanceof Ddpm;
     if (metrics.contains("bpd") && !scored) {
       throw new UsageException(
           "--metrics bpd: "
               + model.name()
               + " has no likelihood that can be computed, nor a bound; use fd");
-    }
-    if (times != null && (times <= 0 || !(model instanceof Ddpm))) {
-      throw new UsageException(
-          "--times "
-              + times
-              + (times <= 0
-                  ? ": must be positive"
-                  : ": is for ddpm, whose bound is a sum over times; leave it out"));
     }
     if (metrics.isEmpty() && generated.wanted()) {
       return new LinkedHashSet<>(); // the sheet alone
@@ -168,97 +159,42 @@ final class EvalCommand implements Callable<Integer> {
   }
 
   private void score(
+      Scorer scorer,
       Device opened,
       RunFolder folder,
       RunFolder.Checkpoint checkpoint,
       DType type,
       Dataset images,
       Map<String, Object> all) {
-    if (folder.model() instanceof Ddpm ddpm) {
-      bound(opened, ddpm, checkpoint, images, all);
-      return;
-    }
-    Evaluator.Score score = score(opened, folder, checkpoint, type, images);
-    putScore(all, score);
-    console.say(
-        String.format(
-            Locale.ROOT,
-            "%.4f bits/dim on %d images of the %s split, %.0f images/s",
-            score.bitsPerDim(),
-            score.images(),
-            split,
-            score.imagesPerSecond()));
-  }
-
-  private void bound(
-      Device opened,
-      Ddpm model,
-      RunFolder.Checkpoint checkpoint,
-      Dataset images,
-      Map<String, Object> all) {
-    int count = images.count();
-    int terms = times == null ? Math.min(TIMES, model.schedule().steps() - 1) : times;
-    BoundEvaluator.Score score;
-    try (BoundEvaluator evaluator =
-            new BoundEvaluator(opened, model, checkpoint.weights(), BOUND_SEED);
-        Progress progress = new Progress(console, "eval", count)) {
+    Scorer.Score score;
+    try (Progress progress = new Progress(console, "eval", images.count())) {
       score =
-          UsageException.ifRefused(() ->
-              evaluator.score(
-                  images, count, terms, done -> progress.update(done, done + " images")));
+          scorer.score(
+              opened,
+              folder,
+              checkpoint,
+              type,
+              images,
+              done -> progress.update(done, done + " images"));
     }
-    requireFinite(score.bitsPerDim());
-    all.put("bitsPerDim", score.bitsPerDim());
-    all.put("bitsPerDimIs", "variational bound");
-    all.put("bitsPerDimDtype", DType.F32.label());
-    all.put("bitsPerDimError", score.standardError());
-    all.put("times", terms);
-    all.put("images", score.images());
-    all.put("seconds", score.seconds());
+    all.putAll(score.fields());
     console.say(
-        String.format(
-            Locale.ROOT,
-            "at most %.4f bits/dim (variational bound, +- %.4f) on %d images of the %s split",
-            score.bitsPerDim(),
-            score.standardError(),
-            score.images(),
-            split));
-  }
-
-  /** The fields that every score is reported with. */
-  static void putScore(Map<String, Object> all, Evaluator.Score score) {
-    all.put("bitsPerDim", score.bitsPerDim());
-    all.put("images", score.images());
-    all.put("seconds", score.seconds());
-    all.put("imagesPerSecond", score.imagesPerSecond());
-  }
-
-  private Evaluator.Score score(
-      Device opened,
-      RunFolder folder,
-      RunFolder.Checkpoint checkpoint,
-      DType type,
-      Dataset images) {
-    int count = images.count();
-    try (Evaluator evaluator = new Evaluator(opened, folder.model(), checkpoint.weights(), type);
-        Progress progress = new Progress(console, "eval", count)) {
-      return requireFinite(
-          evaluator.score(images, count, done -> progress.update(done, done + " images")));
-    }
-  }
-
-  static Evaluator.Score requireFinite(Evaluator.Score score) {
-    requireFinite(score.bitsPerDim());
-    return score;
-  }
-
-  private static void requireFinite(double bitsPerDim) {
-    if (!Double.isFinite(bitsPerDim)) {
-      throw new IllegalStateException(
-          "the score is "
-              + bitsPerDim
-              + ": the model's weights are not usable;"
-              + " train again with a smaller --lr");
+        score.text()
+            + " on "
+            + images.count()
+            + " images of the "
+            + split
+            + " split"
+            + score.rate());
+    PlanarDensity density = DataSource.density(data);
+    if (density != null) {
+      all.put("entropy", density.entropy());
+      console.say(
+          String.format(
+              Locale.ROOT,
+              "no model can do better than the entropy of %s, %.3f nats",
+              density.label(),
+              density.entropy()));
     }
   }
 }

@@ -37,6 +37,7 @@ final class GatunCommand implements Callable<Integer> {
     COMMANDS.put(EvalCommand.class, EvalCommand::new);
     COMMANDS.put(EncodeCommand.class, EncodeCommand::new);
     COMMANDS.put(ProbeCommand.class, ProbeCommand::new);
+    COMMANDS.put(PlotCommand.class, PlotCommand::new);
     COMMANDS.put(CurveCommand.class, CurveCommand::new);
     COMMANDS.put(DataCommand.class, DataCommand::new);
     COMMANDS.put(DevicesCommand.class, DevicesCommand::new);

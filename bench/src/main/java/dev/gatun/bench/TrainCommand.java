@@ -39,10 +39,20 @@ final class TrainCommand implements Callable<Integer> {
 
   @Parameters(
       paramLabel = "MODEL",
-      description = "pixelcnn, gated-pixelcnn, pixelcnn++, ddpm or edm")
+      description = {
+        "pixelcnn, gated-pixelcnn, pixelcnn++, ddpm, edm, autoencoder, vae, iwae,",
+        "vampprior-vae, gmm-vae, iaf-vae, categorical-vae or vq-vae"
+      })
   private String model;
 
-  @Option(names = "--data", required = true, paramLabel = "PATH", description = "the dataset")
+  @Option(
+      names = "--data",
+      required = true,
+      paramLabel = "PATH",
+      description = {
+        "the dataset, or points of a density of the plane: eight-gaussians, two-moons,",
+        "pinwheel or checkerboard"
+      })
   private Path data;
 
   @Option(names = "--out", required = true, paramLabel = "RUN", description = "the run folder")

@@ -95,7 +95,8 @@ public final class Graph {
     needed.addAll(wrt);
     for (Node node : nodes) {
       if (node.inputs.stream().anyMatch(needed::contains)) {
-        needed.addAll(node.outputs);
+        // whole numbers, such as indices, have no slope
+        node.outputs.stream().filter(v -> isActivation(v.dtype())).forEach(needed::add);
       }
     }
     Map<Value, Value> gradients = new IdentityHashMap<>();
@@ -122,6 +123,10 @@ public final class Graph {
     List<Value> result = new ArrayList<>();
     wrt.forEach(value -> result.add(gradients.get(value)));
     return result;
+  }
+
+  private static boolean isActivation(DType type) {
+    return type == DType.F32 || type == DType.BF16;
   }
 
   /**

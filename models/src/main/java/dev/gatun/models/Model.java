@@ -7,7 +7,9 @@ import dev.gatun.engine.Shape;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.train.ParameterSpec;
 import dev.gatun.engine.train.Parameters;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 
 /** A model of images: its configuration, its parameters, its loss. It owns no memory. */
 public interface Model {
@@ -25,10 +27,15 @@ public interface Model {
 
   List<ParameterSpec> parameters();
 
-  /** The images it models: [height, width, channels], u8 below {@link #levels}. */
+  /** The images it models: [height, width, channels], below {@link #levels} where they are u8. */
   ImageShape imageShape();
 
   int levels();
+
+  /** Of what it models: u8 for images; f32 for points of a plane or a space. */
+  default DType dataType() {
+    return DType.U8;
+  }
 
   /** Classes whose labels the model is given; 0 where it is given none. */
   int classes();
@@ -56,9 +63,25 @@ public interface Model {
   record Constant(String name, Shape shape, float[] values) {}
 
   /**
+   * Those of {@link #parameters} that no gradient moves: they follow, step by step, what {@link
+   * Training#observe} is told of the batch.
+   */
+  default List<Statistic> statistics() {
+    return List.of();
+  }
+
+  /**
+   * A moving average of something that is a sum over a batch.
+   *
+   * @param name of the parameter
+   * @param decay what is kept of it at each step
+   */
+  record Statistic(String name, double decay) {}
+
+  /**
    * What a network is applied to.
    *
-   * @param images [N,H,W,C] u8
+   * @param images [N,H,W,C] u8, or {@link Model#dataType}
    * @param labels [N] u8, up to {@link Model#classes}; null where there are none
    * @param condition [N,H,W,D] u8, as {@link Model#condition} says; null where there is none
    * @param type dtype of activations
@@ -77,8 +100,23 @@ public interface Model {
    * @param step [1] f64, how many steps were done: what is random is drawn anew at each
    * @param seed of what is random
    * @param first number of the first image in its batch, which a lane may have a part of
+   * @param observed what was observed of the batch by the names of {@link Model#statistics}
    */
-  record Training(Value step, long seed, int first) {
+  record Training(Value step, long seed, int first, Map<String, Value> observed) {
+    /** For a model that observes nothing. */
+    public Training(Value step, long seed, int first) {
+      this(step, seed, first, new HashMap<>());
+    }
+
+    /**
+     * Says what a statistic is of these images.
+     *
+     * @param sum over these images, of the parameter's shape, f32
+     */
+    public void observe(String statistic, Value sum) {
+      observed.put(statistic, sum);
+    }
+
     /** A seed of dropout: what is dropped of one part has nothing to do with another's. */
     public long dropoutSeed() {
       return seed + first * 0x9E3779B97F4A7C15L;
@@ -88,10 +126,17 @@ public interface Model {
   /** What training minimizes, and how people read it. */
   Objective objective();
 
+  /** What people are told of a {@link #loss}. */
+  default double reported(double loss) {
+    return objective().of(loss);
+  }
+
   /** What a loss is a measure of. */
   enum Objective {
     /** A negative log-likelihood, the mean of all dimensions. */
     BITS_PER_DIM("bitsPerDim", "bits/dim", 1 / Math.log(2)),
+    /** A negative log-likelihood of an image or a point, or a bound of it. */
+    NATS("nats", "nats", 1),
     /** A number that falls, to be compared with that of the same model alone. */
     LOSS("loss", "loss", 1);
 
@@ -132,7 +177,7 @@ public interface Model {
   /**
    * Fits freshly drawn parameters to data, before the first step; most models have nothing to do.
    *
-   * @param images [N,H,W,C]
+   * @param images [N,H,W,C], the bytes of a batch
    * @param labels [N]; null where the model has no classes
    */
   default void initialize(Device device, Parameters weights, byte[] images, byte[] labels) {}

@@ -24,6 +24,9 @@ public final class Models {
     for (Family family : DenoisingFamily.all()) {
       FAMILIES.put(family.name(), family);
     }
+    for (Family family : VaeFamily.all()) {
+      FAMILIES.put(family.name(), family);
+    }
   }
 
   private Models() {}
@@ -139,7 +142,7 @@ public final class Models {
     return family.model(Records.fromJson(config, family.configType()));
   }
 
-  /** Names of the samplers a model has, its default first. */
+  /** Names of the samplers a model has, its default first; none where it cannot draw. */
   public static List<String> samplers(Model model) {
     return family(model.name()).samplers();
   }
@@ -152,6 +155,11 @@ public final class Models {
   public static Sampler sampler(
       String sampler, Device device, Model model, Parameters weights, DType dtype) {
     Family family = family(model.name());
+    if (family.samplers().isEmpty()) {
+      throw new IllegalArgumentException(
+          model.name()
+              + " knows no distribution of images to draw from: use a VAE, or 'gatun plot'");
+    }
     if (!family.samplers().contains(sampler)) {
       throw new IllegalArgumentException(
           model.name()

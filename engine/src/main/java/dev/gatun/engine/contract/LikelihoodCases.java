@@ -130,8 +130,7 @@ final class LikelihoodCases {
   }
 
   /** In f64: three roundings of a sum that may cancel, in the exponent and after it. */
-  private static void bound(
-      ContractSuite suite, ImportanceBound op, TensorSpec x, Draw draw) {
+  private static void bound(ContractSuite suite, ImportanceBound op, TensorSpec x, Draw draw) {
     List<TensorSpec> specs = Collections.nCopies(op.factors().size(), x);
     List<Draw> draws = Collections.nCopies(op.factors().size(), draw);
     suite.add(op, specs, 3, DType.F32, draws.toArray(Draw[]::new));

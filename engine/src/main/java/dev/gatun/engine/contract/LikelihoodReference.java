@@ -53,10 +53,7 @@ final class LikelihoodReference {
         }
         case SQUARED ->
             new Nats(
-                d * d / 2,
-                d * d / 2 + Math.abs(d) * dSize,
-                new double[] {d},
-                new double[] {dSize});
+                d * d / 2, d * d / 2 + Math.abs(d) * dSize, new double[] {d}, new double[] {dSize});
         case GAUSSIAN -> {
           double inverse = Math.exp(-p[1]);
           double square = d * d * inverse / 2;

@@ -68,10 +68,9 @@ final class CpuImageLikelihood {
     MemorySegment dnats = d.segment(in.get(2));
     MemorySegment dparameters = d.segment(out.getFirst());
     return () ->
-        likelihood.forEachRow(
-            row ->
-                likelihood.gradient(
-                    row, ScalarLoops.get(DType.F32, dnats, row), op.type(), dparameters));
+        likelihood.forEachRow(row ->
+            likelihood.gradient(
+                row, ScalarLoops.get(DType.F32, dnats, row), op.type(), dparameters));
   }
 
   private interface Row {

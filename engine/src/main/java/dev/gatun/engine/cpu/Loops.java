@@ -157,8 +157,8 @@ interface Loops {
   void gaussianSlopes(Blocks block, int n);
 
   /**
-   * Nats of c under a logistic of mean a and log-scale b: of its mass within {@code half} of c, with
-   * all beyond where c is -1 or 1; see {@link dev.gatun.engine.op.LogisticMixture}.
+   * Nats of c under a logistic of mean a and log-scale b: of its mass within {@code half} of c,
+   * with all beyond where c is -1 or 1; see {@link dev.gatun.engine.op.LogisticMixture}.
    */
   void logisticNats(Blocks block, float half, int n);
 

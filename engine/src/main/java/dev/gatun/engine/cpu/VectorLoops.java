@@ -660,8 +660,7 @@ final class VectorLoops implements Loops {
     DoubleVector sum = DoubleVector.zero(D);
     int i = 0;
     for (; i <= n - D.length(); i += D.length()) {
-      sum =
-          sum.add(FloatVector.fromArray(HALF, x, i).convertShape(VectorOperators.F2D, D, 0));
+      sum = sum.add(FloatVector.fromArray(HALF, x, i).convertShape(VectorOperators.F2D, D, 0));
     }
     double[] lanes = Blocks.own().wideLanes;
     sum.intoArray(lanes, 0);
@@ -692,7 +691,8 @@ final class VectorLoops implements Loops {
   private static void addLog1p(float[] b, float[] x, float[] a, int n) {
     for (int i = 0; i < n; i += L) {
       FloatVector v = FloatVector.fromArray(F, x, i);
-      // 1 + x is 2^e times a number from sqrt(1/2) to sqrt(2); where e is 0, x itself is not rounded
+      // 1 + x is 2^e times a number from sqrt(1/2) to sqrt(2); where e is 0, x itself is not
+      // rounded
       IntVector bits = v.add(1).reinterpretAsInts();
       IntVector e = bits.sub(0x3F3504F3).lanewise(VectorOperators.ASHR, 23);
       FloatVector r = bits.sub(e.lanewise(VectorOperators.LSHL, 23)).reinterpretAsFloats().sub(1);
@@ -727,10 +727,7 @@ final class VectorLoops implements Loops {
       FloatVector l = FloatVector.fromArray(F, block.a, i);
       FloatVector e = exp(l.abs().neg());
       FloatVector above = ONE.blend(e, l.compare(VectorOperators.LT, 0));
-      above
-          .div(e.add(1))
-          .sub(FloatVector.fromArray(F, block.c, i))
-          .intoArray(block.a, i);
+      above.div(e.add(1)).sub(FloatVector.fromArray(F, block.c, i)).intoArray(block.a, i);
     }
   }
 
@@ -854,13 +851,7 @@ final class VectorLoops implements Loops {
     for (int i = 0; i < n; i += L) {
       FloatVector v = FloatVector.fromArray(F, w, i);
       FloatVector p = v.mul(-1 / 40320f).add(VS6);
-      p.fma(v, VS5)
-          .fma(v, VS4)
-          .fma(v, VS3)
-          .fma(v, VS2)
-          .fma(v, VS1)
-          .fma(v, ONE)
-          .intoArray(share, i);
+      p.fma(v, VS5).fma(v, VS4).fma(v, VS3).fma(v, VS2).fma(v, VS1).fma(v, ONE).intoArray(share, i);
     }
   }
 
@@ -885,8 +876,7 @@ final class VectorLoops implements Loops {
       FloatVector inside = w.blend(1, narrow).mul(e).mul(all).mul(r);
       r = r.mul(share);
       // sigmoid(-a) and sigmoid(b)
-      FloatVector upper =
-          r.mul(ofB.add(1)).mul(ONE.blend(ofA, a.compare(VectorOperators.GT, 0)));
+      FloatVector upper = r.mul(ofB.add(1)).mul(ONE.blend(ofA, a.compare(VectorOperators.GT, 0)));
       FloatVector lower = r.mul(ofA.add(1)).mul(ofB.blend(1, b.compare(VectorOperators.GT, 0)));
       FloatVector inverse = FloatVector.fromArray(F, block.e, i);
       VectorMask<Float> below = inverse.compare(VectorOperators.LT, 0);

@@ -232,11 +232,7 @@ final class CudaElementwise {
     Tensor x = in.getFirst();
     w.add(
         ElementwiseKernels.scalePixels(
-            element(op.type()),
-            x.address(),
-            out.getFirst().address(),
-            x.elements(),
-            op.levels()));
+            element(op.type()), x.address(), out.getFirst().address(), x.elements(), op.levels()));
   }
 
   static void cast(Work w, Cast op, List<Tensor> in, List<Tensor> out) {
@@ -248,8 +244,7 @@ final class CudaElementwise {
   static void reshape(Work w, Reshape op, List<Tensor> in, List<Tensor> out) {
     Tensor x = in.getFirst();
     w.add(
-        ElementwiseKernels.copyBytes(
-            x.address(), out.getFirst().address(), x.spec().sizeBytes()));
+        ElementwiseKernels.copyBytes(x.address(), out.getFirst().address(), x.spec().sizeBytes()));
   }
 
   static void shift(Work w, Shift op, List<Tensor> in, List<Tensor> out) {

@@ -52,8 +52,7 @@ final class CudaLikelihoods {
             in.get(0).shape().dim(0)));
   }
 
-  static void imageBackward(
-      Work w, ImageLikelihoodBackward op, List<Tensor> in, List<Tensor> out) {
+  static void imageBackward(Work w, ImageLikelihoodBackward op, List<Tensor> in, List<Tensor> out) {
     w.add(
         LikelihoodKernels.imageLikelihoodBackward(
             suffix(op.kind()),

@@ -1,15 +1,20 @@
 package dev.gatun.engine.data;
 
+import dev.gatun.engine.DType;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 
 /**
- * Images of one size in memory, u8 {@code [N,H,W,C]}, with or without labels. Immutable; a subset
- * is a view that shares the pixels.
+ * Images of one size in memory, u8 {@code [N,H,W,C]}, with or without labels; or points, f32 {@code
+ * [N,1,1,C]}, which are handed out as bytes, too, little-endian. Immutable; a subset is a view that
+ * shares the pixels.
  */
 public final class Dataset {
   private final String name;
+  private final DType dtype;
   private final int height;
   private final int width;
   private final int channels;
@@ -21,6 +26,7 @@ public final class Dataset {
 
   private Dataset(
       String name,
+      DType dtype,
       int height,
       int width,
       int channels,
@@ -30,6 +36,7 @@ public final class Dataset {
       List<String> classNames,
       int[] rows) {
     this.name = name;
+    this.dtype = dtype;
     this.height = height;
     this.width = width;
     this.channels = channels;
@@ -90,12 +97,51 @@ public final class Dataset {
     int[] rows = new int[count];
     Arrays.setAll(rows, i -> i);
     return new Dataset(
-        name, height, width, channels, pixels, labels, classes, List.copyOf(classNames), rows);
+        name,
+        DType.U8,
+        height,
+        width,
+        channels,
+        pixels,
+        labels,
+        classes,
+        List.copyOf(classNames),
+        rows);
+  }
+
+  /**
+   * Points of a space of a few dimensions, without labels.
+   *
+   * @param values f32 {@code [N,dimensions]}, finite; copied
+   */
+  public static Dataset ofPoints(String name, int dimensions, float[] values) {
+    Objects.requireNonNull(name, "name");
+    if (dimensions <= 0 || values.length % dimensions != 0) {
+      throw new IllegalArgumentException(
+          "dataset " + name + ": " + values.length + " values in points of " + dimensions);
+    }
+    ByteBuffer bytes =
+        ByteBuffer.allocate(Math.multiplyExact(values.length, DType.F32.bytes()))
+            .order(ByteOrder.LITTLE_ENDIAN);
+    for (float value : values) {
+      if (!Float.isFinite(value)) {
+        throw new IllegalArgumentException("dataset " + name + ": a value is " + value);
+      }
+      bytes.putFloat(value);
+    }
+    int[] rows = new int[values.length / dimensions];
+    Arrays.setAll(rows, i -> i);
+    return new Dataset(name, DType.F32, 1, 1, dimensions, bytes.array(), null, 0, List.of(), rows);
   }
 
   /** Where it came from, for people. */
   public String name() {
     return name;
+  }
+
+  /** Of a pixel's colour: u8, or f32 for points. */
+  public DType dtype() {
+    return dtype;
   }
 
   /** The number of images. */
@@ -113,22 +159,22 @@ public final class Dataset {
     return width;
   }
 
-  /** 1 (grey) or 3 (RGB). */
+  /** 1 (grey) or 3 (RGB); of points the dimensions. */
   public int channels() {
     return channels;
   }
 
-  /** Bytes of one image: height x width x channels. */
+  /** Bytes of one image: height x width x channels, each as long as the dtype says. */
   public int imageBytes() {
-    return height * width * channels;
+    return height * width * channels * dtype.bytes();
   }
 
-  /** Copies image {@code i}, u8 {@code [H,W,C]}, to {@code destination} at {@code offset}. */
+  /** Copies image {@code i}, {@code [H,W,C]}, to {@code destination} at {@code offset}. */
   public void image(int i, byte[] destination, int offset) {
     System.arraycopy(pixels, rows[i] * imageBytes(), destination, offset, imageBytes());
   }
 
-  /** Copies the images of {@code indices}, u8 {@code [indices.length,H,W,C]}. */
+  /** Copies the images of {@code indices}, {@code [indices.length,H,W,C]}. */
   public byte[] images(int... indices) {
     byte[] batch = new byte[Math.multiplyExact(indices.length, imageBytes())];
     for (int i = 0; i < indices.length; i++) {
@@ -170,11 +216,22 @@ public final class Dataset {
     for (int i = 0; i < indices.length; i++) {
       chosen[i] = rows[indices[i]];
     }
-    return new Dataset(name, height, width, channels, pixels, labels, classes, classNames, chosen);
+    return new Dataset(
+        name, dtype, height, width, channels, pixels, labels, classes, classNames, chosen);
   }
 
   @Override
   public String toString() {
-    return name + " [" + count() + "," + height + "," + width + "," + channels + "] u8";
+    return name
+        + " ["
+        + count()
+        + ","
+        + height
+        + ","
+        + width
+        + ","
+        + channels
+        + "] "
+        + dtype.label();
   }
 }

@@ -39,8 +39,7 @@ final class Checks {
   static void pixels(Op op, List<TensorSpec> inputs, int levels, DType type) {
     op.requireCount(inputs, 1, 1);
     TensorSpec x = inputs.getFirst();
-    op.require(
-        x.shape().rank() == 4 && x.dtype() == DType.U8, inputs, "x must be [N,H,W,C] u8");
+    op.require(x.shape().rank() == 4 && x.dtype() == DType.U8, inputs, "x must be [N,H,W,C] u8");
     op.require(x.shape().elements() > 0, inputs, "empty input");
     op.require(levels >= 2 && levels <= 256, inputs, "levels must be 2 to 256, not " + levels);
     op.require(type == DType.F32 || type == DType.BF16, inputs, "output must be f32 or bf16");

@@ -84,9 +84,7 @@ public record ImageLikelihood(Kind kind, int levels, DType gradientType) impleme
     require(p.elements() > 0 && t.elements() > 0, in, "empty input");
     require(levels >= 2 && levels <= 256, in, "levels must be 2 to 256, not " + levels);
     require(
-        p.dim(1) == t.dim(1)
-            && p.dim(2) == t.dim(2)
-            && p.dim(3) == (long) kind.blocks() * t.dim(3),
+        p.dim(1) == t.dim(1) && p.dim(2) == t.dim(2) && p.dim(3) == (long) kind.blocks() * t.dim(3),
         in,
         "P*C must be " + kind.blocks() + " times C, H and W those of the targets");
     require(p.dim(0) % t.dim(0) == 0, in, "M must be a multiple of N=" + t.dim(0));

@@ -1,6 +1,5 @@
 package dev.gatun.engine.op;
 
-import dev.gatun.engine.DType;
 import dev.gatun.engine.Op;
 import dev.gatun.engine.TensorSpec;
 import java.util.List;

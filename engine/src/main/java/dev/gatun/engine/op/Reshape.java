@@ -40,7 +40,6 @@ public record Reshape(Shape shape) implements Op {
   @Override
   public List<Value> backward(
       Graph graph, List<Value> inputs, List<Value> outputs, List<Value> gradients) {
-    return List.of(
-        graph.apply(new Reshape(inputs.getFirst().shape()), gradients.getFirst()));
+    return List.of(graph.apply(new Reshape(inputs.getFirst().shape()), gradients.getFirst()));
   }
 }

@@ -355,8 +355,7 @@ class ReferenceTest {
             List.of(
                 new double[] {0, -Math.log(2), 5, 0},
                 new double[] {0, 0, 5 + Math.log(3), Math.log(2)}));
-    assertArrayEquals(
-        new double[] {-Math.log(2), -Math.log(2)}, out.get(1).value(), EXACT);
+    assertArrayEquals(new double[] {-Math.log(2), -Math.log(2)}, out.get(1).value(), EXACT);
     assertEquals(-Math.log(2), out.getFirst().value()[0], EXACT);
     List<Reference.Result> gradients =
         Reference.run(

@@ -97,12 +97,7 @@ final class LikelihoodChecks {
     // of three samples of two images the second of the second
     double[] x = {1, 2, 3, NAN, 5, 6};
     checks.add(
-        check(
-            "importance_bound",
-            new ImportanceBound(3, List.of(1.0)),
-            "1" + "01",
-            f32(6),
-            x));
+        check("importance_bound", new ImportanceBound(3, List.of(1.0)), "1" + "01", f32(6), x));
     checks.add(
         check(
             "importance_bound_backward",
@@ -118,8 +113,7 @@ final class LikelihoodChecks {
     // an s of the first of two rows
     double[] said = {0, 0, 0, NAN, 0, 0, 0, 0};
     checks.add(
-        check(
-            "iaf_step", new IafStep(), "0100" + "10", f32(2, 2), new double[4], f32(2, 4), said));
+        check("iaf_step", new IafStep(), "0100" + "10", f32(2, 2), new double[4], f32(2, 4), said));
     checks.add(
         check(
             "iaf_step_backward",

@@ -18,8 +18,8 @@ import dev.gatun.engine.op.CodeVectors;
 import dev.gatun.engine.op.Codebook;
 import dev.gatun.engine.op.CodebookSums;
 import dev.gatun.engine.op.Conv2d;
-import dev.gatun.engine.op.DenoiseStep.Thresholding;
 import dev.gatun.engine.op.DenoiseStep;
+import dev.gatun.engine.op.DenoiseStep.Thresholding;
 import dev.gatun.engine.op.Diffuse;
 import dev.gatun.engine.op.DiffusionTimes;
 import dev.gatun.engine.op.Dropout;
@@ -497,8 +497,7 @@ final class NanChecks {
     return check(refused, kernel, op, nans, inputs);
   }
 
-  static KernelCheck check(
-      boolean refused, String kernel, Op op, String nans, Object... inputs) {
+  static KernelCheck check(boolean refused, String kernel, Op op, String nans, Object... inputs) {
     List<TensorSpec> specs = new ArrayList<>();
     List<double[]> values = new ArrayList<>();
     for (int i = 0; i < inputs.length; i += 2) {

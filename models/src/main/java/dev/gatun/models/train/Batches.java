@@ -1,5 +1,6 @@
 package dev.gatun.models.train;
 
+import dev.gatun.engine.DType;
 import dev.gatun.engine.Philox;
 import dev.gatun.engine.data.Dataset;
 import dev.gatun.models.Condition;
@@ -16,7 +17,7 @@ final class Batches {
   /**
    * What a step sees.
    *
-   * @param images [N,H,W,C] u8
+   * @param images [N,H,W,C] as the data set has them
    * @param labels [N] u8; zeros where none are wanted
    * @param condition [N,H,W,D] u8; empty where none is wanted
    */
@@ -63,6 +64,9 @@ final class Batches {
     this.view = view;
     size = view.size();
     shape = new Model.ImageShape(data.height(), data.width(), data.channels());
+    if (view.flip() && data.dtype() != DType.U8) {
+      throw new IllegalArgumentException("flip: " + data.name() + " are no images; leave it out");
+    }
     philox = new Philox(view.seed());
   }
 
@@ -103,13 +107,13 @@ final class Batches {
       orderEpoch = epoch;
     }
     int first = (int) (step % perEpoch) * size;
-    int dimensions = shape.dimensions();
-    byte[] images = new byte[size * dimensions];
+    int bytes = data.imageBytes();
+    byte[] images = new byte[size * bytes];
     byte[] labels = new byte[size];
     for (int i = 0; i < size; i++) {
-      data.image(order[first + i], images, i * dimensions);
+      data.image(order[first + i], images, i * bytes);
       if (view.flip && philox.uniform(Philox.Stream.FLIP, (int) step, i) < 0.5f) {
-        mirror(images, i * dimensions);
+        mirror(images, i * bytes);
       }
       if (view.classes > 0) {
         boolean withheld =

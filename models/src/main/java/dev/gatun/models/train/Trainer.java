@@ -16,6 +16,7 @@ import dev.gatun.engine.io.SafetensorsEntry;
 import dev.gatun.engine.io.SafetensorsFile;
 import dev.gatun.engine.op.Adam;
 import dev.gatun.engine.op.Add;
+import dev.gatun.engine.op.MovingAverage;
 import dev.gatun.engine.op.SquaredNorm;
 import dev.gatun.engine.train.ParameterSpec;
 import dev.gatun.engine.train.Parameters;
@@ -93,7 +94,7 @@ public final class Trainer implements AutoCloseable {
           owned.add(
               Tensor.allocate(
                   device,
-                  DType.U8,
+                  model.dataType(),
                   config.batch(),
                   shape.height(),
                   shape.width(),
@@ -167,6 +168,17 @@ public final class Trainer implements AutoCloseable {
               + shape
               + ": choose other data, or train a model of that size");
     }
+    if (data.dtype() != model.dataType()) {
+      throw new IllegalArgumentException(
+          model.name()
+              + " is for data in "
+              + model.dataType().label()
+              + ", "
+              + data.name()
+              + " is in "
+              + data.dtype().label()
+              + ": choose other data, or train a model of them");
+    }
     if (model.classes() > 0 && (!data.hasLabels() || data.classes() > model.classes())) {
       throw new IllegalArgumentException(
           "the model is given one of "
@@ -182,6 +194,7 @@ public final class Trainer implements AutoCloseable {
   private final class Shard implements Runnable {
     final double share;
     final Parameters slopes; // of the batch's loss by these images
+    final Map<String, Tensor> observed = new LinkedHashMap<>(); // sums over these images
     final Program program;
     private final Value loss; // of these images
 
@@ -203,10 +216,18 @@ public final class Trainer implements AutoCloseable {
               config.dtype(),
               new Model.Training(graph.bind(optimizerStep), config.seed(), from));
       loss = model.loss(graph, known::get, input);
+      for (Model.Statistic statistic : model.statistics()) {
+        Tensor sum = owned.add(Tensor.allocate(lane, weights.get(statistic.name()).spec()));
+        graph.store(input.training().observed().get(statistic.name()), sum);
+        observed.put(statistic.name(), sum);
+      }
       List<Value> all = graph.gradients(loss, List.copyOf(bound.values()), (float) share);
       int i = 0;
       for (String name : bound.keySet()) {
         Value slope = all.get(i++);
+        if (observed.containsKey(name)) {
+          continue; // its slope stays zero, by which Adam leaves it alone
+        }
         if (slope == null) {
           throw new IllegalStateException("the loss does not depend on parameter " + name);
         }
@@ -256,17 +277,27 @@ public final class Trainer implements AutoCloseable {
             graph.bind(optimizerStep),
             flat,
             graph.apply(new SquaredNorm(), flat)));
+    for (Model.Statistic statistic : model.statistics()) {
+      Value sum = null;
+      for (Shard shard : shards) {
+        Value part = graph.bind(shard.observed.get(statistic.name()));
+        sum = sum == null ? part : graph.apply(new Add(), sum, part);
+      }
+      graph.apply(
+          new MovingAverage(statistic.decay()),
+          List.of(graph.bind(weights.get(statistic.name())), sum));
+    }
   }
 
   /**
    * Runs one step.
    *
-   * @return the batch's {@link Model#objective} before the update
+   * @return the batch's {@link Model#reported} loss before the update
    * @throws DivergedException if that is not a finite number; nothing was saved since
    */
   public double step() {
     Batches.Batch batch = batches.take(steps);
-    images.write(batch.images());
+    images.write(MemorySegment.ofArray(batch.images()));
     if (model.classes() > 0) {
       labels.write(batch.labels());
     }
@@ -280,7 +311,7 @@ public final class Trainer implements AutoCloseable {
     if (!Double.isFinite(loss)) {
       throw new DivergedException(steps, loss);
     }
-    return model.objective().of(loss);
+    return model.reported(loss);
   }
 
   /** Steps done, those before a resume included. */

@@ -12,6 +12,7 @@ import dev.gatun.engine.data.Dataset;
 import dev.gatun.engine.io.SafetensorsFile;
 import dev.gatun.engine.train.ParameterSpec;
 import dev.gatun.models.Condition;
+import dev.gatun.models.NormalQuantile;
 import dev.gatun.models.train.TrainConfig;
 import dev.gatun.models.train.Trainer;
 import java.io.IOException;
@@ -209,7 +210,7 @@ class DenoisingTrainingTest {
       {0.5, 0}, {0.975, 1.959963984540054}, {0.01, -2.326347874040841}, {1e-4, -3.719016485455709}
     };
     for (double[] pair : known) {
-      assertEquals(pair[1], DenoisingLoss.normalQuantile(pair[0]), 1e-8);
+      assertEquals(pair[1], NormalQuantile.of(pair[0]), 1e-8);
     }
   }
 }

@@ -22,6 +22,7 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** A model trained on one device and on another, with the same seed, is the same model. */
 @Tag("cpu") // it opens both devices itself
@@ -99,6 +100,39 @@ class DevicesAgreeTest {
     assertNotEquals(cpu[0], cpu[STEPS], "nothing was trained");
     // in bf16 each device rounds sums that it added up in its own order
     assertEquals(0, worst, dtype == DType.F32 ? 1e-3 : 1e-2);
+  }
+
+  /** Latents are drawn of the same numbers, and their bounds are the same. */
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "autoencoder",
+        "vae",
+        "iwae",
+        "vampprior-vae",
+        "gmm-vae",
+        "iaf-vae",
+        "categorical-vae",
+        "vq-vae"
+      })
+  void threeStepsWithLatentsOnTheEmulatedGpuAreThoseOfTheCpu(String name) {
+    requireEmulator();
+    Dataset data = blobs(1);
+    double[][] losses = new double[2][3];
+    for (String device : List.of("cpu", "emulated")) {
+      Models.Setup setup =
+          Models.setup(name, Preset.TINY, new ImageShape(8, 8, 1), DType.F32, 9, Map.of());
+      try (Device opened = Devices.open(device);
+          Trainer trainer = new Trainer(opened, setup.model(), setup.training(), data)) {
+        for (int i = 0; i < 3; i++) {
+          losses[device.equals("cpu") ? 0 : 1][i] = trainer.step();
+        }
+      }
+    }
+    for (int i = 0; i < 3; i++) {
+      assertEquals(losses[0][i], losses[1][i], 2e-4 * Math.abs(losses[0][i]), "step " + i);
+    }
+    assertNotEquals(losses[0][0], losses[0][2], "nothing was trained");
   }
 
   /** A step allocates nothing, on the device nor in the pool behind it. */

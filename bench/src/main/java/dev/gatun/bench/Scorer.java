@@ -1,0 +1,217 @@
+package dev.gatun.bench;
+
+import dev.gatun.engine.DType;
+import dev.gatun.engine.Device;
+import dev.gatun.engine.data.Dataset;
+import dev.gatun.models.BoundedModel;
+import dev.gatun.models.LikelihoodModel;
+import dev.gatun.models.Model;
+import dev.gatun.models.diffusion.BoundEvaluator;
+import dev.gatun.models.diffusion.Ddpm;
+import dev.gatun.models.train.Evaluator;
+import dev.gatun.models.train.RunFolder;
+import dev.gatun.models.vae.ImportanceEvaluator;
+import java.util.LinkedHashMap;
+import java.util.Locale;
+import java.util.Map;
+import java.util.function.IntConsumer;
+
+/** How a model says how likely images are: exactly, or by a bound. */
+abstract sealed class Scorer {
+  private static final int TIMES = 20;
+
+  /** Of what is drawn; not 0, which trainings start from, and which draw theirs. */
+  private static final long SEED = 0x626F756E64L;
+
+  /**
+   * A score.
+   *
+   * @param fields as in JSON
+   * @param text for people, before what was scored
+   * @param rate what is said after that; may be empty
+   */
+  record Score(Map<String, Object> fields, String text, String rate) {}
+
+  /**
+   * A model's.
+   *
+   * @param times terms of a diffusion model's bound; null for the usual number
+   * @param samples of a VAE's importance-weighted bound; null for 1
+   * @return null where it has none
+   * @throws UsageException where an option is not the model's
+   */
+  static Scorer of(Model model, Integer times, Integer samples) {
+    if (times != null && (times <= 0 || !(model instanceof Ddpm))) {
+      throw new UsageException(
+          "--times "
+              + times
+              + (times <= 0
+                  ? ": must be positive"
+                  : ": is for ddpm, whose bound is a sum over times; leave it out"));
+    }
+    if (samples != null && (samples <= 0 || !(model instanceof BoundedModel))) {
+      throw new UsageException(
+          "--samples "
+              + samples
+              + (samples <= 0
+                  ? ": must be positive"
+                  : ": is for VAEs, whose likelihood is estimated by samples; leave it out"));
+    }
+    return switch (model) {
+      case LikelihoodModel exact -> new Exact();
+      case Ddpm ddpm -> new Bound(ddpm, times);
+      case BoundedModel bounded -> new Importance(bounded, samples == null ? 1 : samples);
+      default -> null;
+    };
+  }
+
+  abstract Score score(
+      Device device,
+      RunFolder folder,
+      RunFolder.Checkpoint checkpoint,
+      DType type,
+      Dataset images,
+      IntConsumer progress);
+
+  static void requireFinite(double score) {
+    if (!Double.isFinite(score)) {
+      throw new IllegalStateException(
+          "the score is "
+              + score
+              + ": the model's weights are not usable;"
+              + " train again with a smaller --lr");
+    }
+  }
+
+  private static final class Exact extends Scorer {
+    @Override
+    Score score(
+        Device device,
+        RunFolder folder,
+        RunFolder.Checkpoint checkpoint,
+        DType type,
+        Dataset images,
+        IntConsumer progress) {
+      Evaluator.Score score;
+      try (Evaluator evaluator =
+          new Evaluator(device, folder.model(), checkpoint.weights(), type)) {
+        score = evaluator.score(images, images.count(), progress);
+      }
+      requireFinite(score.bitsPerDim());
+      return new Score(
+          fields(score),
+          String.format(Locale.ROOT, "%.4f bits/dim", score.bitsPerDim()),
+          String.format(Locale.ROOT, ", %.0f images/s", score.imagesPerSecond()));
+    }
+  }
+
+  /** The fields that every exact score is reported with. */
+  static Map<String, Object> fields(Evaluator.Score score) {
+    Map<String, Object> fields = new LinkedHashMap<>();
+    fields.put("bitsPerDim", score.bitsPerDim());
+    fields.put("images", score.images());
+    fields.put("seconds", score.seconds());
+    fields.put("imagesPerSecond", score.imagesPerSecond());
+    return fields;
+  }
+
+  private static final class Bound extends Scorer {
+    private final Ddpm model;
+    private final int terms;
+
+    Bound(Ddpm model, Integer times) {
+      this.model = model;
+      terms = times == null ? Math.min(TIMES, model.schedule().steps() - 1) : times;
+    }
+
+    @Override
+    Score score(
+        Device device,
+        RunFolder folder,
+        RunFolder.Checkpoint checkpoint,
+        DType type,
+        Dataset images,
+        IntConsumer progress) {
+      BoundEvaluator.Score score;
+      try (BoundEvaluator evaluator =
+          new BoundEvaluator(device, model, checkpoint.weights(), SEED)) {
+        score =
+            UsageException.ifRefused(
+                () -> evaluator.score(images, images.count(), terms, progress));
+      }
+      requireFinite(score.bitsPerDim());
+      Map<String, Object> fields = new LinkedHashMap<>();
+      fields.put("bitsPerDim", score.bitsPerDim());
+      fields.put("bitsPerDimIs", "variational bound");
+      fields.put("bitsPerDimDtype", DType.F32.label());
+      fields.put("bitsPerDimError", score.standardError());
+      fields.put("times", terms);
+      fields.put("images", score.images());
+      fields.put("seconds", score.seconds());
+      return new Score(
+          fields,
+          String.format(
+              Locale.ROOT,
+              "at most %.4f bits/dim (variational bound, +- %.4f)",
+              score.bitsPerDim(),
+              score.standardError()),
+          "");
+    }
+  }
+
+  private static final class Importance extends Scorer {
+    private final BoundedModel model;
+    private final int samples;
+
+    Importance(BoundedModel model, int samples) {
+      this.model = model;
+      this.samples = samples;
+      if (samples > model.mostSamples()) {
+        throw new UsageException(
+            "--samples "
+                + samples
+                + ": "
+                + model.name()
+                + " has one latent for an image; leave it out");
+      }
+    }
+
+    @Override
+    Score score(
+        Device device,
+        RunFolder folder,
+        RunFolder.Checkpoint checkpoint,
+        DType type,
+        Dataset images,
+        IntConsumer progress) {
+      ImportanceEvaluator.Score score;
+      try (ImportanceEvaluator evaluator =
+          new ImportanceEvaluator(device, model, checkpoint.weights(), DType.F32, samples, SEED)) {
+        score = evaluator.score(images, images.count(), progress);
+      }
+      requireFinite(score.unit());
+      boolean bits = model.objective() == Model.Objective.BITS_PER_DIM;
+      String key = model.objective().key();
+      String what =
+          samples == 1 ? "evidence lower bound" : "importance-weighted bound of " + samples;
+      Map<String, Object> fields = new LinkedHashMap<>();
+      fields.put(key, score.unit());
+      fields.put(key + "Is", what);
+      fields.put(key + "Dtype", DType.F32.label());
+      fields.put(key + "Error", score.standardError());
+      fields.put("samples", samples);
+      fields.put("images", score.images());
+      fields.put("seconds", score.seconds());
+      return new Score(
+          fields,
+          String.format(
+              Locale.ROOT,
+              bits ? "at most %.4f %s (%s, +- %.4f)" : "at most %.3f %s (%s, +- %.3f)",
+              score.unit(),
+              model.objective().unit(),
+              what,
+              score.standardError()),
+          "");
+    }
+  }
+}
