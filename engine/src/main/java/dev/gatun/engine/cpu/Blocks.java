@@ -17,7 +17,8 @@ final class Blocks {
   /** Two values an element. */
   final float[] pairs = new float[2 * SIZE];
 
-  final byte[] bytes = new byte[SIZE];
+  /** And as many more as a vector may have that is read from the last of them. */
+  final byte[] bytes = new byte[SIZE + 8];
 
   /** As many as the widest vector has lanes. */
   final float[] lanes = new float[64];

@@ -31,7 +31,6 @@ final class CpuImageLikelihood {
   private final int pixels; // of an image
   private final int channels;
   private final float half; // a step between levels
-  private final float[] scaled = new float[256]; // what is compared, by level
 
   private CpuImageLikelihood(
       CpuDevice d, String op, ImageLikelihood.Kind kind, int levels, List<Tensor> in) {
@@ -48,10 +47,6 @@ final class CpuImageLikelihood {
     pixels = shape.dim(1) * shape.dim(2);
     channels = shape.dim(3);
     half = 1f / (levels - 1);
-    for (int i = 0; i < levels; i++) {
-      double t = i / (levels - 1.0);
-      scaled[i] = (float) (kind == ImageLikelihood.Kind.BERNOULLI ? t : 2 * t - 1);
-    }
   }
 
   static Launch forward(CpuDevice d, ImageLikelihood op, List<Tensor> in, List<Tensor> out) {
@@ -177,7 +172,9 @@ final class CpuImageLikelihood {
       return;
     }
     MemorySegment.copy(targets, JAVA_BYTE, target, block.bytes, 0, n);
-    int most = look(block.bytes, block.c, n);
+    boolean shares = kind == ImageLikelihood.Kind.BERNOULLI;
+    int most =
+        loops.levels(block.bytes, shares ? 1 : 2, shares ? 0 : levels - 1, levels - 1, block.c, n);
     if (most >= levels) {
       throw new IllegalArgumentException(
           "%s: value %d in image %d, but there are %d levels"
@@ -185,23 +182,9 @@ final class CpuImageLikelihood {
     }
   }
 
-  /** What each level is compared as; returns the highest level. */
-  private int look(byte[] bytes, float[] c, int n) {
-    int most = 0;
-    for (int i = 0; i < n; i++) {
-      int level = bytes[i] & 0xFF;
-      c[i] = scaled[level];
-      most = Math.max(most, level);
-    }
-    return most;
-  }
-
-  private static void split(Blocks block, int count, int width) {
+  private void split(Blocks block, int count, int width) {
     if (width == 1) {
-      for (int i = 0; i < count; i++) {
-        block.a[i] = block.pairs[2 * i];
-        block.b[i] = block.pairs[2 * i + 1];
-      }
+      d.loops().split(block.pairs, block.a, block.b, count);
       return;
     }
     for (int i = 0; i < count; i++) {
@@ -212,12 +195,9 @@ final class CpuImageLikelihood {
     }
   }
 
-  private static void join(Blocks block, int count, int width) {
+  private void join(Blocks block, int count, int width) {
     if (width == 1) {
-      for (int i = 0; i < count; i++) {
-        block.pairs[2 * i] = block.a[i];
-        block.pairs[2 * i + 1] = block.b[i];
-      }
+      d.loops().join(block.a, block.b, block.pairs, count);
       return;
     }
     for (int i = 0; i < count; i++) {

@@ -164,6 +164,20 @@ interface Loops {
 
   void logisticSlopes(Blocks block, float half, int n);
 
+  /**
+   * y = (factor * x - offset) / divisor, x from 0 to 255; whole numbers below 2^24, so that it is
+   * rounded once.
+   *
+   * @return the largest x
+   */
+  int levels(byte[] x, float factor, float offset, float divisor, float[] y, int n);
+
+  /** From pairs the first into a, the second into b. */
+  void split(float[] pairs, float[] a, float[] b, int n);
+
+  /** To pairs, the first from a, the second from b. */
+  void join(float[] a, float[] b, float[] pairs, int n);
+
   /** The sum, in f64. */
   double sum(float[] x, int n);
 

@@ -288,6 +288,33 @@ final class ScalarLoops implements Loops {
   }
 
   @Override
+  public int levels(byte[] x, float factor, float offset, float divisor, float[] y, int n) {
+    int most = 0;
+    for (int i = 0; i < n; i++) {
+      int level = x[i] & 0xFF;
+      y[i] = (factor * level - offset) / divisor;
+      most = Math.max(most, level);
+    }
+    return most;
+  }
+
+  @Override
+  public void split(float[] pairs, float[] a, float[] b, int n) {
+    for (int i = 0; i < n; i++) {
+      a[i] = pairs[2 * i];
+      b[i] = pairs[2 * i + 1];
+    }
+  }
+
+  @Override
+  public void join(float[] a, float[] b, float[] pairs, int n) {
+    for (int i = 0; i < n; i++) {
+      pairs[2 * i] = a[i];
+      pairs[2 * i + 1] = b[i];
+    }
+  }
+
+  @Override
   public double sum(float[] x, int n) {
     double sum = 0;
     for (int i = 0; i < n; i++) {

@@ -5,6 +5,7 @@ import static java.nio.ByteOrder.LITTLE_ENDIAN;
 
 import dev.gatun.engine.DType;
 import java.lang.foreign.MemorySegment;
+import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -12,6 +13,7 @@ import jdk.incubator.vector.ShortVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorShape;
+import jdk.incubator.vector.VectorShuffle;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
@@ -652,6 +654,63 @@ final class VectorLoops implements Loops {
       r = r.mul(v.neg().fma(r, TWO));
       FloatVector g = u.add(v).mul(0.5f).mul(r);
       g.mul(ONE.sub(g).fma(z, ONE)).mul(FloatVector.fromArray(F, dy, i)).intoArray(dy, i);
+    }
+  }
+
+  @Override
+  public int levels(byte[] x, float factor, float offset, float divisor, float[] y, int n) {
+    IntVector most = IntVector.zero(I);
+    int whole = n - n % L;
+    for (int i = 0; i < whole; i += L) {
+      IntVector level =
+          (IntVector)
+              ByteVector.fromArray(QUARTER, x, i)
+                  .convertShape(VectorOperators.ZERO_EXTEND_B2I, I, 0);
+      most = most.max(level);
+      ((FloatVector) level.convertShape(VectorOperators.I2F, F, 0))
+          .mul(factor)
+          .sub(offset)
+          .div(divisor)
+          .intoArray(y, i);
+    }
+    int largest = most.reduceLanes(VectorOperators.MAX);
+    for (int i = whole; i < n; i++) {
+      int level = x[i] & 0xFF;
+      y[i] = (factor * level - offset) / divisor;
+      largest = Math.max(largest, level);
+    }
+    return largest;
+  }
+
+  /** A byte a lane; twice as many where lanes are 4, since there is nothing smaller. */
+  private static final VectorSpecies<Byte> QUARTER =
+      VectorSpecies.of(byte.class, VectorShape.forBitSize(Math.max(64, F.vectorBitSize() / 4)));
+
+  // of two vectors that follow each other
+  private static final VectorShuffle<Float> EVEN = VectorShuffle.fromOp(F, i -> 2 * i % L);
+  private static final VectorShuffle<Float> ODD = VectorShuffle.fromOp(F, i -> (2 * i + 1) % L);
+  private static final VectorShuffle<Float> LOW = VectorShuffle.fromOp(F, i -> i / 2);
+  private static final VectorShuffle<Float> HIGH = VectorShuffle.fromOp(F, i -> (i + L) / 2);
+  private static final VectorMask<Float> SECOND = VectorMask.fromLong(F, -1L << (L / 2));
+  private static final VectorMask<Float> ODDS = VectorMask.fromLong(F, 0xAAAA_AAAA_AAAA_AAAAL);
+
+  @Override
+  public void split(float[] pairs, float[] a, float[] b, int n) {
+    for (int i = 0; i < n; i += L) {
+      FloatVector low = FloatVector.fromArray(F, pairs, 2 * i);
+      FloatVector high = FloatVector.fromArray(F, pairs, 2 * i + L);
+      low.rearrange(EVEN).blend(high.rearrange(EVEN), SECOND).intoArray(a, i);
+      low.rearrange(ODD).blend(high.rearrange(ODD), SECOND).intoArray(b, i);
+    }
+  }
+
+  @Override
+  public void join(float[] a, float[] b, float[] pairs, int n) {
+    for (int i = 0; i < n; i += L) {
+      FloatVector first = FloatVector.fromArray(F, a, i);
+      FloatVector second = FloatVector.fromArray(F, b, i);
+      first.rearrange(LOW).blend(second.rearrange(LOW), ODDS).intoArray(pairs, 2 * i);
+      first.rearrange(HIGH).blend(second.rearrange(HIGH), ODDS).intoArray(pairs, 2 * i + L);
     }
   }
 
