@@ -28,7 +28,8 @@ import picocli.CommandLine.Parameters;
     description = "Writes the features that a trained encoder has of images.",
     footer = {
       "",
-      "A row for each image, in the order of the dataset, as a NumPy array of 32-bit floats."
+      "A row for each image, in the order of the dataset, as a NumPy array of 32-bit",
+      "floats."
     })
 final class EncodeCommand implements Callable<Integer> {
   private final Console console;

@@ -38,8 +38,8 @@ import picocli.CommandLine.Parameters;
       "manifold: what is decoded of the quantiles of two latents; for --set latents=2.",
       "traversal: a row for each latent, those that say most first, from -3 to 3.",
       "interpolation: from one image to another, a row for each pair.",
-      "scatter: images by their latents, coloured by class; of more than two the principal",
-      "components.",
+      "scatter: images by their latents, coloured by class; of more than two latents",
+      "the principal components.",
       "density: of a model of points of a plane, beside the true one."
     })
 final class PlotCommand implements Callable<Integer> {

@@ -28,9 +28,10 @@ import picocli.CommandLine.Parameters;
     description = "Measures what a trained encoder is worth where few images have labels.",
     footer = {
       "",
-      "The accuracy on test images of a linear classifier on the encoder's features, and of the",
-      "encoder when it is trained further with the labels; beside the same network trained from",
-      "scratch, and linear classifiers on principal components and on k-means features."
+      "The accuracy on test images of a linear classifier on the encoder's features,",
+      "and of the encoder when it is trained further with the labels; beside the same",
+      "network trained from scratch, and linear classifiers on principal components",
+      "and on k-means features."
     })
 final class ProbeCommand implements Callable<Integer> {
   private static final String ALL = "all";
