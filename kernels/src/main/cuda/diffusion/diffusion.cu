@@ -1,6 +1,7 @@
 /* diffusion.cu - what a diffusion model's training and sampling need beside its network.
  * diffusion_times: a row of a table for each image                     Ho et al. 2020, algorithm 1
  * diffuse: x = a p + b e, target = c p + d e of images p and noise e    Ho et al. 2020, equation 4
+ * diffuse_points: the same of points, f32 as they are
  * squared_error: mean over the images of weight * mean((prediction - target)^2), and its gradient
  * sinusoidal_embedding: sin and cos of times at many frequencies        Vaswani et al. 2017, section 3.5
  * denoise_step: a linear step of a sampler, in f64                      Karras et al. 2022, section 3
@@ -40,8 +41,12 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 }
 KERNEL(diffusion_times, THREADS)
 
-template <class T>
-__device__ __forceinline__ void diffuse(const u8* images, const float* coefficients, const double* step,
+__device__ __forceinline__ float value_of(u8 pixel) { return (float)pixel / 127.5f - 1.0f; }
+
+__device__ __forceinline__ float value_of(float coordinate) { return coordinate; }
+
+template <class T, class P>
+__device__ __forceinline__ void diffuse(const P* images, const float* coefficients, const double* step,
                                         T* x, float* target, Refusal* refusal, long long elements, int E,
                                         unsigned long long seed, int first, int stream) {
   const double number = *step;
@@ -53,7 +58,7 @@ __device__ __forceinline__ void diffuse(const u8* images, const float* coefficie
     for (int i = 0; i < Chunk<T>::N; ++i) {
       if (i < n) {
         const float* const c = coefficients + (at + i) / E * 4;
-        const float p = (float)images[at + i] / 127.5f - 1.0f;
+        const float p = value_of(images[at + i]);
         const float e = whole ? (float)normal(seed, (unsigned)stream, (unsigned)number,
                                               (long long)first * E + at + i)
                               : NAN_F32;
@@ -248,6 +253,13 @@ __device__ __forceinline__ void denoise_step(double* x, double* previous, const 
     diffuse(images, coefficients, step, x, target, refusal, elements, E, seed, first, stream);           \
   }                                                                                                      \
   KERNEL(diffuse_##suffix, THREADS)                                                                      \
+  extern "C" __global__ void __launch_bounds__(THREADS) diffuse_points_##suffix(                         \
+      const float* RESTRICT images, const float* RESTRICT coefficients, const double* RESTRICT step,    \
+      T* RESTRICT x, float* RESTRICT target, Refusal* RESTRICT refusal, long long elements, int E,       \
+      unsigned long long seed, int first, int stream) {                                                  \
+    diffuse(images, coefficients, step, x, target, refusal, elements, E, seed, first, stream);           \
+  }                                                                                                      \
+  KERNEL(diffuse_points_##suffix, THREADS)                                                               \
   extern "C" __global__ void __launch_bounds__(THREADS) squared_error_##suffix(                          \
       const T* RESTRICT prediction, const float* RESTRICT target, float* RESTRICT errors, int E) {       \
     squared_error(prediction, target, errors, E);                                                        \

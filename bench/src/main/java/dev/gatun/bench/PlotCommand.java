@@ -7,6 +7,8 @@ import dev.gatun.engine.data.Split;
 import dev.gatun.models.BoundedModel;
 import dev.gatun.models.EncodingModel;
 import dev.gatun.models.Model;
+import dev.gatun.models.diffusion.DenoisingModel;
+import dev.gatun.models.diffusion.FlowDensity;
 import dev.gatun.models.planar.PlanarDensity;
 import dev.gatun.models.train.RunConfig;
 import dev.gatun.models.train.RunFolder;
@@ -22,6 +24,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
+import java.util.function.IntConsumer;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -106,6 +109,11 @@ final class PlotCommand implements Callable<Integer> {
       throw new UsageException("--limit " + limit + ": must be positive");
     }
     RunFolder folder = RunFolder.open(run);
+    if (wanted == What.DENSITY) {
+      density(folder);
+      console.say("wrote " + out);
+      return 0;
+    }
     CodingModel model = model(folder.model(), wanted);
     try (Device opened = device.open(console)) {
       DType type = DeviceOption.dtype(console, opened, folder.config().training().dtype());
@@ -119,7 +127,7 @@ final class PlotCommand implements Callable<Integer> {
           case TRAVERSAL -> plotting.traversal();
           case INTERPOLATION -> plotting.interpolation();
           case SCATTER -> plotting.scatter();
-          case DENSITY -> density(opened, folder, checkpoint);
+          case DENSITY -> throw new IllegalStateException("has no latents to plot");
         }
       }
     }
@@ -127,10 +135,15 @@ final class PlotCommand implements Callable<Integer> {
     return 0;
   }
 
-  /** By importance sampling at the centres of a grid. */
-  private void density(Device opened, RunFolder folder, RunFolder.Checkpoint checkpoint)
-      throws IOException {
-    BoundedModel model = (BoundedModel) folder.model();
+  /** At the centres of a grid: by importance sampling, or along the probability flow. */
+  private void density(RunFolder folder) throws IOException {
+    Model model = folder.model();
+    boolean sampled = model instanceof BoundedModel bounded && bounded.mostSamples() > 1;
+    if (model.dataType() == DType.U8 || !(sampled || model instanceof DenoisingModel)) {
+      throw new UsageException(
+          "--what density: is for VAEs and diffusion models of points of a plane; train one with"
+              + " --data two-moons");
+    }
     Path trained = data == null ? Path.of(folder.config().data().path()) : data;
     PlanarDensity density = DataSource.density(trained);
     if (density == null) {
@@ -147,18 +160,11 @@ final class PlotCommand implements Callable<Integer> {
     for (int i = 0; i < points.length; i++) {
       points[i] = (float) centres[i];
     }
-    Dataset grid = Dataset.ofPoints("grid", 2, points);
     double[] logs;
-    try (ImportanceEvaluator evaluator =
-            new ImportanceEvaluator(
-                opened,
-                model,
-                checkpoint.weights(),
-                DType.F32,
-                Math.min(SAMPLES, model.mostSamples()),
-                0);
-        Progress progress = new Progress(console, "plot", grid.count())) {
-      logs = evaluator.each(grid, grid.count(), done -> progress.update(done, ""));
+    try (Device opened = device.open(console);
+        RunFolder.Checkpoint checkpoint = folder.checkpoint(opened);
+        Progress progress = new Progress(console, "plot", points.length / 2)) {
+      logs = nats(opened, model, checkpoint, points, done -> progress.update(done, ""));
     }
     for (int i = 0; i < logs.length; i++) {
       logs[i] = -logs[i];
@@ -167,8 +173,28 @@ final class PlotCommand implements Callable<Integer> {
         out,
         List.of(
             DensityPlot.Panel.of(density.label(), density.grid(CELLS)),
-            DensityPlot.Panel.of(folder.model().name(), logs)),
+            DensityPlot.Panel.of(model.name(), logs)),
         density.extent());
+  }
+
+  private static double[] nats(
+      Device opened,
+      Model model,
+      RunFolder.Checkpoint checkpoint,
+      float[] points,
+      IntConsumer progress) {
+    if (model instanceof DenoisingModel denoising) {
+      try (FlowDensity flow =
+          new FlowDensity(opened, denoising, checkpoint.weights(), Scorer.FLOW_STEPS)) {
+        return flow.nats(points, progress);
+      }
+    }
+    Dataset grid = Dataset.ofPoints("grid", 2, points);
+    try (ImportanceEvaluator evaluator =
+        new ImportanceEvaluator(
+            opened, (BoundedModel) model, checkpoint.weights(), DType.F32, SAMPLES, 0)) {
+      return evaluator.each(grid, grid.count(), progress);
+    }
   }
 
   private What what() {
@@ -189,13 +215,6 @@ final class PlotCommand implements Callable<Integer> {
     UsageException.ifRefused(() -> EncodingModel.of(model));
     if (!(model instanceof CodingModel coding)) {
       throw new UsageException(model.name() + " has no decoder; there is nothing to plot");
-    }
-    if (wanted == What.DENSITY) {
-      if (model.dataType() == DType.U8 || !(model instanceof BoundedModel)) {
-        throw new UsageException(
-            "--what density: is for VAEs of points of a plane; train one with --data two-moons");
-      }
-      return coding;
     }
     if (model.dataType() != DType.U8 && wanted != What.SCATTER) {
       throw new UsageException(

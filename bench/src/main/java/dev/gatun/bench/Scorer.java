@@ -8,9 +8,13 @@ import dev.gatun.models.LikelihoodModel;
 import dev.gatun.models.Model;
 import dev.gatun.models.diffusion.BoundEvaluator;
 import dev.gatun.models.diffusion.Ddpm;
+import dev.gatun.models.diffusion.DenoisingModel;
+import dev.gatun.models.diffusion.FlowDensity;
 import dev.gatun.models.train.Evaluator;
 import dev.gatun.models.train.RunFolder;
 import dev.gatun.models.vae.ImportanceEvaluator;
+import java.util.Arrays;
+import java.util.DoubleSummaryStatistics;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
@@ -19,6 +23,9 @@ import java.util.function.IntConsumer;
 /** How a model says how likely images are: exactly, or by a bound. */
 abstract sealed class Scorer {
   private static final int TIMES = 20;
+
+  /** Of the probability flow of points. */
+  static final int FLOW_STEPS = 100;
 
   /** Of what is drawn; not 0, which trainings start from, and which draw theirs. */
   private static final long SEED = 0x626F756E64L;
@@ -41,13 +48,14 @@ abstract sealed class Scorer {
    * @throws UsageException where an option is not the model's
    */
   static Scorer of(Model model, Integer times, Integer samples) {
-    if (times != null && (times <= 0 || !(model instanceof Ddpm))) {
+    boolean bound = model instanceof Ddpm && model.dataType() == DType.U8;
+    if (times != null && (times <= 0 || !bound)) {
       throw new UsageException(
           "--times "
               + times
               + (times <= 0
                   ? ": must be positive"
-                  : ": is for ddpm, whose bound is a sum over times; leave it out"));
+                  : ": is for ddpm of images, whose bound is a sum over times; leave it out"));
     }
     if (samples != null && (samples <= 0 || !(model instanceof BoundedModel))) {
       throw new UsageException(
@@ -59,6 +67,7 @@ abstract sealed class Scorer {
     }
     return switch (model) {
       case LikelihoodModel exact -> new Exact();
+      case DenoisingModel points when points.dataType() == DType.F32 -> new Flow(points);
       case Ddpm ddpm -> new Bound(ddpm, times);
       case BoundedModel bounded -> new Importance(bounded, samples == null ? 1 : samples);
       default -> null;
@@ -155,6 +164,50 @@ abstract sealed class Scorer {
               "at most %.4f bits/dim (variational bound, +- %.4f)",
               score.bitsPerDim(),
               score.standardError()),
+          "");
+    }
+  }
+
+  /** Of points: the density along the probability flow. */
+  private static final class Flow extends Scorer {
+    private final DenoisingModel model;
+
+    Flow(DenoisingModel model) {
+      this.model = model;
+    }
+
+    @Override
+    Score score(
+        Device device,
+        RunFolder folder,
+        RunFolder.Checkpoint checkpoint,
+        DType type,
+        Dataset images,
+        IntConsumer progress) {
+      long start = System.nanoTime();
+      double[] nats;
+      try (FlowDensity density = new FlowDensity(device, model, checkpoint.weights(), FLOW_STEPS)) {
+        nats = density.nats(images.points(), progress);
+      }
+      DoubleSummaryStatistics all = Arrays.stream(nats).summaryStatistics();
+      requireFinite(all.getAverage());
+      double squares =
+          Arrays.stream(nats).map(x -> (x - all.getAverage()) * (x - all.getAverage())).sum();
+      double error = Math.sqrt(squares / Math.max(1, nats.length - 1) / nats.length);
+      Map<String, Object> fields = new LinkedHashMap<>();
+      fields.put("nats", all.getAverage());
+      fields.put("natsAre", "density along the probability flow");
+      fields.put("natsError", error);
+      fields.put("flowSteps", FLOW_STEPS);
+      fields.put("images", nats.length);
+      fields.put("seconds", (System.nanoTime() - start) / 1e9);
+      return new Score(
+          fields,
+          String.format(
+              Locale.ROOT,
+              "%.3f nats (density along the probability flow, +- %.3f)",
+              all.getAverage(),
+              error),
           "");
     }
   }

@@ -57,11 +57,13 @@ public final class DiffusionKernels {
   /**
    * x [N,E], target [N,E] f32, written; images [N,E] u8; coefficients [N,4] f32; step [1] f64.
    *
+   * @param points whether images are points in f32, not u8
    * @param each elements of an image
    * @param first number of the first image
    */
   public static KernelCall diffuse(
       Element type,
+      boolean points,
       long images,
       long coefficients,
       long step,
@@ -75,7 +77,7 @@ public final class DiffusionKernels {
       int stream) {
     return new KernelCall(
         MODULE,
-        "diffuse_" + type.suffix(),
+        (points ? "diffuse_points_" : "diffuse_") + type.suffix(),
         threads(Math.ceilDiv(elements, type.chunk())),
         new Arguments()
             .pointer(images)

@@ -54,11 +54,21 @@ final class DenoisingFamily<C extends Record> extends PresetFamily<C> {
             List.of(Method.HEUN, Method.DPMPP, Method.DDIM, Method.DDPM)));
   }
 
+  private static boolean isPoint(Model.ImageShape s) {
+    return s.height() * s.width() == 1;
+  }
+
   private static UNet.Config tiny(Model.ImageShape s, int classes) {
+    if (isPoint(s)) {
+      return unet(s, classes, 16, "1", 1, "none", 16, 4, 0, true, false);
+    }
     return unet(s, classes, 8, "1,2", 1, "", 8, 4, 0, true, false);
   }
 
   private static UNet.Config small(Model.ImageShape s, int classes) {
+    if (isPoint(s)) {
+      return unet(s, classes, 64, "1", 2, "none", 64, 16, 0, true, false);
+    }
     return unet(s, classes, 64, "1,2,2", 1, "", 64, 16, 0, true, false);
   }
 
@@ -121,6 +131,10 @@ final class DenoisingFamily<C extends Record> extends PresetFamily<C> {
             yield unet(s, classes, 128, "2,2,2", 4, half, 128, 32, 0.13, false, true);
           }
         };
+    if (isPoint(s)) { // the plane's densities deviate by 2 or so, not by 0.5
+      Preconditioning wide = new Preconditioning(2, 0.002, 80, 7);
+      return new Edm.Config(net, 0, 1.5, wide, LABEL_DROPOUT, Condition.NONE);
+    }
     return new Edm.Config(net, -1.2, 1.2, Preconditioning.EDM, LABEL_DROPOUT, Condition.NONE);
   }
 

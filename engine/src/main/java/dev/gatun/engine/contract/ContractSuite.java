@@ -117,6 +117,8 @@ public final class ContractSuite {
     GaussianCases.addTo(suite);
     CodeCases.addTo(suite);
     LikelihoodCases.addTo(suite);
+    suite.points(DType.F32);
+    suite.points(DType.BF16);
     return List.copyOf(suite.cases);
   }
 
@@ -133,6 +135,18 @@ public final class ContractSuite {
   void unaligned(Op op, List<TensorSpec> inputs, int terms, DType roundTo, Draw... draws) {
     for (Layout layout : List.of(Layout.ODD, Layout.MIXED)) {
       cases.add(new OpCase(op, inputs, terms, roundTo, List.of(draws), seed++, layout));
+    }
+  }
+
+  private void points(DType type) {
+    TensorSpec steps = TensorSpec.of(DType.F64, 1);
+    Draw step = new Draw.Whole(0, Integer.MAX_VALUE);
+    for (int count : new int[] {1, 7, 300}) {
+      List<TensorSpec> in =
+          List.of(
+              TensorSpec.of(DType.F32, count, 1, 1, 2), TensorSpec.of(DType.F32, count, 4), steps);
+      add(new Diffuse(4, 7, type), in, 8, DType.F32, new Draw.Normal(0, 3), STANDARD, step);
+      unaligned(new Diffuse(4, 7, type), in, 8, DType.F32, STANDARD, STANDARD, step);
     }
   }
 

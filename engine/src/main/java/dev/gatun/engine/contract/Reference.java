@@ -1145,7 +1145,8 @@ public final class Reference {
     Result target = Result.of(in.get(0).length);
     for (int i = 0; i < in.get(0).length; i++) {
       int c = i / image * Diffuse.COEFFICIENTS;
-      double pixel = in.get(0)[i] / 127.5 - 1;
+      boolean points = specs.getFirst().dtype() == DType.F32;
+      double pixel = points ? in.get(0)[i] : in.get(0)[i] / 127.5 - 1;
       double noise =
           philox.normal(Philox.Stream.NOISE, (int) in.get(2)[0], (long) op.first() * image + i);
       // in f32 a pixel is off by what 1 and 2 are, and noise by its angle's rounding

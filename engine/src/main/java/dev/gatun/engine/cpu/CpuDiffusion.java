@@ -49,6 +49,7 @@ final class CpuDiffusion {
     MemorySegment x = d.segment(out.get(0));
     MemorySegment target = d.segment(out.get(1));
     int image = in.get(0).elements() / in.get(0).shape().dim(0);
+    boolean points = in.getFirst().dtype() == DType.F32;
     Philox philox = new Philox(op.seed());
     return () -> {
       int step = step(op.name(), steps.get(JAVA_DOUBLE_UNALIGNED, 0));
@@ -60,7 +61,10 @@ final class CpuDiffusion {
                 Blocks block = Blocks.own();
                 for (int i = from; i < to; i++) {
                   long at = (long) i / image * Diffuse.COEFFICIENTS;
-                  float pixel = (images.get(JAVA_BYTE, i) & 0xFF) / 127.5f - 1;
+                  float pixel =
+                      points
+                          ? ScalarLoops.get(DType.F32, images, i)
+                          : (images.get(JAVA_BYTE, i) & 0xFF) / 127.5f - 1;
                   float noise =
                       (float)
                           philox.normal(Philox.Stream.NOISE, step, (long) op.first() * image + i);

@@ -2,6 +2,7 @@ package dev.gatun.engine.cuda;
 
 import static dev.gatun.engine.cuda.Work.element;
 
+import dev.gatun.engine.DType;
 import dev.gatun.engine.Philox;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.op.DenoiseStep;
@@ -49,6 +50,7 @@ final class CudaDiffusion {
     w.add(
         DiffusionKernels.diffuse(
             element(op.type()),
+            images.dtype() == DType.F32,
             images.address(),
             in.get(1).address(),
             in.get(2).address(),

@@ -183,6 +183,22 @@ public final class Dataset {
     return batch;
   }
 
+  /**
+   * All points, f32 {@code [N,dimensions]}.
+   *
+   * @throws IllegalStateException if these are images
+   */
+  public float[] points() {
+    if (dtype != DType.F32) {
+      throw new IllegalStateException("dataset " + name + " is of images, not of points");
+    }
+    int[] all = new int[count()];
+    Arrays.setAll(all, i -> i);
+    float[] values = new float[count() * height * width * channels];
+    ByteBuffer.wrap(images(all)).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().get(values);
+    return values;
+  }
+
   /** Whether {@link #label} may be asked. */
   public boolean hasLabels() {
     return labels != null;

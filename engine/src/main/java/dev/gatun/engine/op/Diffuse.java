@@ -11,9 +11,9 @@ import java.util.List;
  * [-1,1] and normal noise e, x = a p + b e and target = c p + d e. With (c, d) of (0, 1) the target
  * is the noise, of (1, 0) the image, of (-b, a) the velocity; EDM's preconditioning is one more.
  *
- * <p>Inputs: images [N,H,W,C] u8; coefficients [N,4] f32: a, b, c, d of each image; step [1] f64, a
- * whole number below 2^31. Outputs: x [N,H,W,C] in {@code type}; target [N,H,W,C] f32. No gradient:
- * nothing before it learns.
+ * <p>Inputs: images [N,H,W,C] u8, or f32 for points, which are taken as they are; coefficients
+ * [N,4] f32: a, b, c, d of each image; step [1] f64, a whole number below 2^31. Outputs: x
+ * [N,H,W,C] in {@code type}; target [N,H,W,C] f32. No gradient: nothing before it learns.
  *
  * <p>Element i of image n takes the normal number (step, (first + n) * H * W * C + i) of the seed's
  * stream {@code NOISE} ({@link dev.gatun.engine.Philox#normal}): a resumed run draws what an
@@ -35,8 +35,11 @@ public record Diffuse(long seed, int first, DType type) implements Op {
   public List<TensorSpec> check(List<TensorSpec> in) {
     requireCount(in, 3, 3);
     Shape images = in.getFirst().shape();
+    DType data = in.getFirst().dtype();
     require(
-        images.rank() == 4 && in.getFirst().dtype() == DType.U8, in, "images must be [N,H,W,C] u8");
+        images.rank() == 4 && (data == DType.U8 || data == DType.F32),
+        in,
+        "images must be [N,H,W,C] u8, or points in f32");
     require(images.elements() > 0, in, "empty input");
     require(
         in.get(1).equals(TensorSpec.of(DType.F32, images.dim(0), COEFFICIENTS)),

@@ -83,7 +83,8 @@ class ContractFaultsTest {
     for (Contract.Outcome outcome :
         spoilEachResult(r ->
             (run, results, before) ->
-                FaultyDevice.change(results.get(r), -1, v -> v + 0.01 * Math.abs(v) + step(results.get(r))))) {
+                FaultyDevice.change(
+                    results.get(r), -1, v -> v + 0.01 * Math.abs(v) + step(results.get(r))))) {
       assertTrue(outcome.share() > 1, outcome.toString());
       assertTrue(outcome.failure().contains("element"), outcome.failure());
     }

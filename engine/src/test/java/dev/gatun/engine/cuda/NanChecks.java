@@ -139,6 +139,17 @@ final class NanChecks {
               new double[] {1, 1, 1, 1},
               TensorSpec.of(DType.F64, 1),
               new double[] {step}));
+      checks.add(
+          check(
+              "diffuse_points" + suffix,
+              new Diffuse(3, 0, type),
+              "1".repeat(4),
+              TensorSpec.of(DType.F32, 1, 1, 1, 2),
+              new double[2],
+              TensorSpec.of(DType.F32, 1, 4),
+              new double[] {1, 1, 1, 1},
+              TensorSpec.of(DType.F64, 1),
+              new double[] {step}));
     }
     if (type == DType.F32) {
       for (double step : new double[] {-1, 0.5, 4e9, Double.NaN}) {

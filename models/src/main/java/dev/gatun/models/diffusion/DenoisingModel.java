@@ -1,5 +1,6 @@
 package dev.gatun.models.diffusion;
 
+import dev.gatun.engine.DType;
 import dev.gatun.engine.Graph;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.op.Concat;
@@ -27,7 +28,12 @@ public abstract class DenoisingModel implements Model {
   DenoisingModel(
       String name, UNet.Config config, double labelDropout, Condition condition, int outputs) {
     require(labelDropout >= 0 && labelDropout < 1, "labelDropout must be in [0,1)");
-    require(config.channels() == 1 || config.channels() == 3, "channels must be 1 or 3");
+    require(
+        isPoint(config) || config.channels() == 1 || config.channels() == 3,
+        "channels must be 1 or 3");
+    require(
+        !isPoint(config) || outputs == 1,
+        "points of a space have no learned variance: its bound is of pixels");
     require(
         labelDropout == 0 || config.classes() < 256,
         "classes must be 0 to 255 where labels are dropped");
@@ -52,6 +58,11 @@ public abstract class DenoisingModel implements Model {
     }
   }
 
+  /** Images of one pixel are points of a space, in f32. */
+  private static boolean isPoint(UNet.Config config) {
+    return config.height() * config.width() == 1;
+  }
+
   private static ImageShape shape(UNet.Config config) {
     return new ImageShape(config.height(), config.width(), config.channels());
   }
@@ -74,6 +85,11 @@ public abstract class DenoisingModel implements Model {
   @Override
   public final int levels() {
     return LEVELS;
+  }
+
+  @Override
+  public final DType dataType() {
+    return isPoint(net.config()) ? DType.F32 : DType.U8;
   }
 
   @Override
