@@ -66,9 +66,9 @@ class FlowDensityTest {
         trainer.step();
       }
       DenoisingModel model = (DenoisingModel) setup.model();
-      try (FlowDensity density = new FlowDensity(device, model, trainer.averagedWeights(), 40)) {
-        int side = 31;
-        double extent = 7;
+      try (FlowDensity density = new FlowDensity(device, model, trainer.averagedWeights(), 60)) {
+        int side = 40;
+        double extent = 8;
         double[] centres = PlanarDensity.gridPoints(side, extent);
         float[] points = new float[centres.length];
         for (int i = 0; i < points.length; i++) {
