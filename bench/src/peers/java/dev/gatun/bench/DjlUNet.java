@@ -1,27 +1,18 @@
 package dev.gatun.bench;
 
 import ai.djl.Device;
-import ai.djl.MalformedModelException;
-import ai.djl.Model;
 import ai.djl.engine.Engine;
 import ai.djl.ndarray.NDArray;
-import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
-import ai.djl.pytorch.jni.JniUtils;
 import ai.djl.training.GradientCollector;
-import ai.djl.training.ParameterStore;
 import dev.gatun.engine.op.DenoiseStep;
 import dev.gatun.engine.train.ParameterSpec;
 import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.diffusion.UNet;
 import dev.gatun.models.train.TrainConfig;
-import java.io.ByteArrayInputStream;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
@@ -38,7 +29,7 @@ final class DjlUNet implements Peer.Denoiser {
   private final NDManager manager;
   private final DjlWeights weights;
   private final NDArray frequencies;
-  private final Model model;
+  private final DjlModule network;
 
   DjlUNet(Engine engine, UNet.Config config, TrainConfig training, Parameters initial) {
     if (config.classes() > 0
@@ -58,16 +49,7 @@ final class DjlUNet implements Peer.Denoiser {
       waves[i] = Math.exp(-Math.log(LONGEST_PERIOD) * i / waves.length);
     }
     frequencies = manager.create(waves, new Shape(1, waves.length));
-    // the operators as they are called; what the optimizer makes of them is no faster
-    JniUtils.setGraphExecutorOptimize(false);
-    model = Model.newInstance("unet", Device.cpu(), engine.getEngineName());
-    try {
-      model.load(new ByteArrayInputStream(new Script(config, initial.specs()).archive()));
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    } catch (MalformedModelException e) {
-      throw new IllegalStateException(e);
-    }
+    network = new DjlModule(engine, "unet", new Script(config, initial.specs()).archive());
   }
 
   @Override
@@ -78,96 +60,35 @@ final class DjlUNet implements Peer.Denoiser {
 
   /** The network, line by line. */
   private static final class Script {
-    private static final String EPSILON = "1e-05";
     private static final int FLOAT32 = 6; // c10::ScalarType
 
     private final UNet.Config config;
     private final TorchScript script = new TorchScript("weights", "x", "times", "frequencies");
-    private final Map<String, String> parameters = new HashMap<>();
+    private final TorchLayers layers;
     private String embedding;
 
     Script(UNet.Config config, List<ParameterSpec> specs) {
       this.config = config;
-      List<Integer> sizes = specs.stream().map(s -> s.shape().elements()).toList();
-      List<String> parts =
-          script.applyAll("split_with_sizes(weights, " + sizes + ")", specs.size());
-      for (int i = 0; i < parts.size(); i++) {
-        parameters.put(specs.get(i).name(), view(specs.get(i), parts.get(i)));
-      }
-    }
-
-    private String view(ParameterSpec spec, String part) {
-      if (spec.shape().rank() < 3) {
-        return part;
-      }
-      int taps = spec.shape().dim(0);
-      int in = spec.shape().dim(1);
-      int out = spec.shape().dim(2);
-      boolean linear =
-          spec.name().contains("time_emb")
-              || spec.name().contains(".to_q.")
-              || spec.name().contains(".to_k.")
-              || spec.name().contains(".to_v.")
-              || spec.name().contains(".to_out.");
-      if (linear) {
-        return apply("view(%s, [%d, %d])", part, out, in);
-      }
-      int side = (int) Math.sqrt(taps);
-      return apply(
-          "permute(%s, [0, 3, 1, 2])",
-          apply("view(%s, [%d, %d, %d, %d])", part, out, side, side, in));
+      layers = new TorchLayers(script, specs, "weights", config.groups());
     }
 
     private String apply(String call, Object... arguments) {
       return script.apply(String.format(call, arguments));
     }
 
-    private String weight(String layer) {
-      return parameters.get(layer + ".weight");
-    }
-
-    private String bias(String layer) {
-      return parameters.get(layer + ".bias");
-    }
-
-    private String conv(String layer, String x, int stride, int padding) {
-      return apply(
-          "conv2d(%s, %s, %s, [%d, %d], [%d, %d])",
-          x, weight(layer), bias(layer), stride, stride, padding, padding);
-    }
-
-    private String linear(String layer, String x) {
-      return apply("linear(%s, %s, %s)", x, weight(layer), bias(layer));
-    }
-
-    private String norm(String layer, String x) {
-      return apply(
-          "group_norm(%s, %d, %s, %s, %s)",
-          x, config.groups(), weight(layer), bias(layer), EPSILON);
-    }
-
-    private String silu(String x) {
-      return apply("silu(%s)", x);
-    }
-
-    /** A sum in the first's place. */
-    private String add(String x, String addend) {
-      return apply("add_(%s, %s)", x, addend);
-    }
-
     private String resnet(String name, String x) {
-      String h = conv(name + ".conv1", silu(norm(name + ".norm1", x)), 1, 1);
-      String told = linear(name + ".time_emb_proj", embedding); // (N, 2C)
+      String h = layers.conv(name + ".conv1", layers.silu(layers.norm(name + ".norm1", x)), 1, 1);
+      String told = layers.linear(name + ".time_emb_proj", embedding); // (N, 2C)
       String all = apply("unsqueeze(%s, 3)", apply("unsqueeze(%s, 2)", told));
       List<String> halves = script.applyAll("chunk(" + all + ", 2, 1)", 2);
-      h = apply("mul(%s, %s)", norm(name + ".norm2", h), apply("add(%s, 1)", halves.get(0)));
-      h = conv(name + ".conv2", silu(add(h, halves.get(1))), 1, 1);
-      boolean widens = weight(name + ".conv_shortcut") != null;
-      return add(h, widens ? conv(name + ".conv_shortcut", x, 1, 0) : x);
+      h = apply("mul(%s, %s)", layers.norm(name + ".norm2", h), apply("add(%s, 1)", halves.get(0)));
+      h = layers.conv(name + ".conv2", layers.silu(layers.add(h, halves.get(1))), 1, 1);
+      boolean widens = layers.has(name + ".conv_shortcut");
+      return layers.add(h, widens ? layers.conv(name + ".conv_shortcut", x, 1, 0) : x);
     }
 
     private String attention(String name, String x, int channels, int level) {
-      if (weight(name + ".to_q") == null) {
+      if (!layers.has(name + ".to_q")) {
         return x;
       }
       int head = config.headChannels();
@@ -175,7 +96,7 @@ final class DjlUNet implements Peer.Denoiser {
       String rows =
           apply(
               "reshape(%s, [-1, %d, %d])",
-              apply("permute(%s, [0, 2, 3, 1])", norm(name + ".group_norm", x)),
+              apply("permute(%s, [0, 2, 3, 1])", layers.norm(name + ".group_norm", x)),
               pixels,
               channels); // (N, HW, C)
       List<String> heads = new ArrayList<>();
@@ -183,7 +104,7 @@ final class DjlUNet implements Peer.Denoiser {
         String split =
             apply(
                 "view(%s, [-1, %d, %d, %d])",
-                linear(name + each, rows), pixels, channels / head, head);
+                layers.linear(name + each, rows), pixels, channels / head, head);
         heads.add(apply("transpose(%s, 1, 2)", split)); // (N, heads, HW, D)
       }
       String seen = apply("scaled_dot_product_attention(%s)", String.join(", ", heads));
@@ -192,11 +113,11 @@ final class DjlUNet implements Peer.Denoiser {
       String image =
           apply(
               "view(%s, [-1, %d, %d, %d])",
-              linear(name + ".to_out.0", joined),
+              layers.linear(name + ".to_out.0", joined),
               config.height() >> level,
               config.width() >> level,
               channels);
-      return add(apply("permute(%s, [0, 3, 1, 2])", image), x);
+      return layers.add(apply("permute(%s, [0, 3, 1, 2])", image), x);
     }
 
     /** What each block is told of the time, [N,4F]. */
@@ -204,8 +125,8 @@ final class DjlUNet implements Peer.Denoiser {
       String angles = apply("mul(%s, frequencies)", apply("unsqueeze(times, 1)"));
       String waves = apply("cat([%s, %s], 1)", apply("cos(%s)", angles), apply("sin(%s)", angles));
       String e = apply("to(%s, %d)", waves, FLOAT32);
-      e = silu(linear("time_embedding.linear_1", e));
-      return silu(linear("time_embedding.linear_2", e));
+      e = layers.silu(layers.linear("time_embedding.linear_1", e));
+      return layers.silu(layers.linear("time_embedding.linear_2", e));
     }
 
     /** x [N,H,W,C] to what the network says, like x. */
@@ -213,7 +134,7 @@ final class DjlUNet implements Peer.Denoiser {
       int[] widths = config.widths();
       int last = widths.length - 1;
       embedding = embedding();
-      String x = conv("conv_in", apply("permute(x, [0, 3, 1, 2])"), 1, 1);
+      String x = layers.conv("conv_in", apply("permute(x, [0, 3, 1, 2])"), 1, 1);
       List<String> shortcuts = new ArrayList<>(List.of(x));
       for (int level = 0; level <= last; level++) {
         String block = "down_blocks." + level;
@@ -223,7 +144,7 @@ final class DjlUNet implements Peer.Denoiser {
           shortcuts.add(x);
         }
         if (level < last) {
-          x = conv(block + ".downsamplers.0.conv", x, 2, 1);
+          x = layers.conv(block + ".downsamplers.0.conv", x, 2, 1);
           shortcuts.add(x);
         }
       }
@@ -238,11 +159,10 @@ final class DjlUNet implements Peer.Denoiser {
           x = attention(block + ".attentions." + i, x, widths[level], level);
         }
         if (level > 0) {
-          x = apply("upsample_nearest2d(%s, None, [2., 2.])", x);
-          x = conv(block + ".upsamplers.0.conv", x, 1, 1);
+          x = layers.enlarge(block + ".upsamplers.0.conv", x);
         }
       }
-      x = conv("conv_out", silu(norm("conv_norm_out", x)), 1, 1);
+      x = layers.conv("conv_out", layers.silu(layers.norm("conv_norm_out", x)), 1, 1);
       return script.archive(apply("permute(%s, [0, 2, 3, 1])", x));
     }
   }
@@ -263,9 +183,7 @@ final class DjlUNet implements Peer.Denoiser {
   private NDArray apply(NDArray flat, NDArray x, NDArray times, boolean training) {
     NDArray waves = frequencies.duplicate();
     waves.attach(x.getManager());
-    NDList inputs = new NDList(flat, x, times, waves);
-    ParameterStore none = new ParameterStore(x.getManager(), false);
-    return model.getBlock().forward(none, inputs, training).singletonOrThrow();
+    return network.apply(x.getManager(), training, flat, x, times, waves);
   }
 
   @Override
@@ -349,7 +267,7 @@ final class DjlUNet implements Peer.Denoiser {
 
   @Override
   public void close() {
-    model.close();
+    network.close();
     manager.close();
   }
 }
