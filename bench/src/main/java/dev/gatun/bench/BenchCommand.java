@@ -28,11 +28,14 @@ import picocli.CommandLine.Spec;
       "conv: a convolution through the engine against the bare oneDNN primitive. train: a training",
       "step, and whether memory stays flat over 2,000 of them. sample: drawing 64 images.",
       "With --peer djl, train and sample time the same network there too, once its outputs agree:",
-      "--model gated-pixelcnn, or unet, which draws in 50 steps of DDIM.",
+      "--model gated-pixelcnn; unet, which draws in 50 steps of DDIM; or vae, which is trained only.",
       "gpu: what the machine can do at best, single operations, training steps and sampling, with",
       "--peer pytorch in turns with PyTorch in a Python process; for any device, within minutes."
     })
 final class BenchCommand implements Callable<Integer> {
+  /** The networks that a peer of the CPU has. */
+  private static final List<String> COMPARED = List.of("gated-pixelcnn", "unet", "vae");
+
   private final Console console;
 
   @Spec private CommandSpec spec;
@@ -54,7 +57,8 @@ final class BenchCommand implements Callable<Integer> {
   @Option(
       names = "--model",
       paramLabel = "MODEL",
-      description = "of a comparison with djl: gated-pixelcnn or unet (default: gated-pixelcnn)")
+      description =
+          "of a comparison with djl: gated-pixelcnn, unet or vae (default: gated-pixelcnn)")
   private String model;
 
   @Option(
@@ -159,24 +163,31 @@ final class BenchCommand implements Callable<Integer> {
   }
 
   private Suite compared(Peer with) {
-    boolean denoising =
-        switch (model) {
-          case null -> false;
-          case "gated-pixelcnn" -> false;
-          case "unet" -> true;
-          default ->
-              throw new UsageException(
-                  "unknown model '" + model + "' to compare: expected gated-pixelcnn or unet");
-        };
+    String network = model == null ? "gated-pixelcnn" : model;
+    if (!COMPARED.contains(network)) {
+      throw new UsageException(
+          "unknown model '"
+              + model
+              + "' to compare: expected "
+              + String.join(", ", COMPARED.subList(0, COMPARED.size() - 1))
+              + " or "
+              + COMPARED.getLast());
+    }
     return switch (suite) {
       case "train" ->
-          denoising
-              ? (device, out) -> PeerUNetBench.train(with, device, out)
-              : (device, out) -> PeerTrainBench.run(with, device, out);
+          switch (network) {
+            case "unet" -> (opened, out) -> PeerUNetBench.train(with, opened, out);
+            case "vae" -> (opened, out) -> PeerVaeBench.train(with, opened, out);
+            default -> (opened, out) -> PeerTrainBench.run(with, opened, out);
+          };
       case "sample" ->
-          denoising
-              ? (device, out) -> PeerUNetBench.sample(with, device, out)
-              : (device, out) -> PeerSampleBench.run(with, device, out);
+          switch (network) {
+            case "unet" -> (opened, out) -> PeerUNetBench.sample(with, opened, out);
+            case "vae" ->
+                throw new UsageException(
+                    "--model vae is for bench train: its decoder draws an image in one pass");
+            default -> (opened, out) -> PeerSampleBench.run(with, opened, out);
+          };
       default ->
           throw new UsageException("--peer is for bench train and bench sample, not " + suite);
     };

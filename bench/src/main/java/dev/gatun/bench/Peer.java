@@ -4,6 +4,7 @@ import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.diffusion.UNet;
 import dev.gatun.models.pixelcnn.GatedPixelCnn;
 import dev.gatun.models.train.TrainConfig;
+import dev.gatun.models.vae.Vae;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
@@ -24,6 +25,14 @@ interface Peer {
 
   /** A denoising U-Net with copies of the given weights; the caller closes it. */
   Denoiser open(UNet.Config config, TrainConfig training, Parameters weights);
+
+  /**
+   * A convolutional variational autoencoder of discretized logistic pixels, trained by the evidence
+   * lower bound as it is, with copies of the given weights; the caller closes it.
+   *
+   * @throws IllegalArgumentException if it is another kind
+   */
+  Autoencoder open(Vae.Gaussian config, TrainConfig training, Parameters weights);
 
   /**
    * The peer of a name.
@@ -110,5 +119,25 @@ interface Peer {
      * @return like the noise
      */
     float[] sample(float[] noise, double[] table);
+  }
+
+  /**
+   * What a variational autoencoder is trained on.
+   *
+   * @param images u8, [N,H,W,C]
+   * @param eps standard normal numbers that latents are drawn with, [N,D]
+   */
+  record Seen(byte[] images, float[] eps) {}
+
+  /** A variational autoencoder. */
+  interface Autoencoder extends Trained {
+    /** What the decoder says of latents drawn so: C means, then C log-scales, [N,H,W,2C]. */
+    float[] predict(Seen batch);
+
+    /** Of the mean over the images of the negative evidence lower bound in nats. */
+    Map<String, float[]> gradients(Seen batch);
+
+    /** One training step; returns that mean before it. */
+    double step(Seen batch);
   }
 }

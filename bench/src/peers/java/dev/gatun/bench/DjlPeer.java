@@ -7,6 +7,7 @@ import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.diffusion.UNet;
 import dev.gatun.models.pixelcnn.GatedPixelCnn;
 import dev.gatun.models.train.TrainConfig;
+import dev.gatun.models.vae.Vae;
 
 /**
  * PyTorch, through DJL. It runs from its jars alone; DJL unpacks 430 MB of libraries, once, into
@@ -29,6 +30,11 @@ public final class DjlPeer implements Peer {
   @Override
   public Denoiser open(UNet.Config config, TrainConfig training, Parameters weights) {
     return new DjlUNet(engine(), config, training, weights);
+  }
+
+  @Override
+  public Autoencoder open(Vae.Gaussian config, TrainConfig training, Parameters weights) {
+    return new DjlVae(engine(), config, training, weights);
   }
 
   static String description(Engine engine) {

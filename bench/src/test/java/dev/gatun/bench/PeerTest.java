@@ -3,8 +3,16 @@ package dev.gatun.bench;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import dev.gatun.engine.DType;
+import dev.gatun.engine.Device;
+import dev.gatun.engine.Devices;
+import dev.gatun.engine.Tensor;
+import dev.gatun.engine.data.Dataset;
+import dev.gatun.engine.train.Parameters;
+import dev.gatun.models.train.Trainer;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
@@ -64,12 +72,70 @@ class PeerTest {
     Cli.run("bench", "train", "--peer", "other").fails(2, "'other'", "djl");
     Cli.run("bench", "conv", "--peer", "djl").fails(2, "train", "sample");
     Cli.run("bench", "train", "--peer", "djl", "--model", "other")
-        .fails(2, "'other'", "gated-pixelcnn", "unet");
+        .fails(2, "'other'", "gated-pixelcnn", "unet", "vae");
+    Cli.run("bench", "sample", "--peer", "djl", "--model", "vae")
+        .fails(2, "--model vae is for bench train");
   }
 
   @Test
   void aModelIsChosenForAComparisonOnly() {
     Cli.run("bench", "train", "--model", "unet").fails(2, "--model is for --peer djl");
     Cli.run("bench", "gpu", "--model", "unet").fails(2, "--model is for --peer djl");
+  }
+
+  /**
+   * Holds the peer's VAE to ours.
+   *
+   * @param first what the peer's first step sees
+   * @param there the peer's weights
+   */
+  private static void requireSameVae(
+      Device device, Parameters here, Peer.Seen first, Parameters there) throws IOException {
+    Dataset data = PeerVaeBench.data();
+    try (Trainer ours = PeerVaeBench.trainer(device, here, data, DType.F32);
+        Peer.Autoencoder network =
+            Peer.find("djl").open(VaeSetup.CONFIG, VaeSetup.TRAINING, there)) {
+      PeerVaeBench.requireSame(VaeSetup.check(), device, here, first, ours, network);
+    }
+  }
+
+  @Test
+  void aPeersAutoencoderComputesTheSame() throws IOException {
+    assumeTrue(built(), "this build has no peers");
+    try (Device device = Devices.open("cpu");
+        Parameters weights = VaeSetup.weights(device)) {
+      requireSameVae(device, weights, VaeResults.batch(device, PeerVaeBench.data(), 0), weights);
+    }
+  }
+
+  @Test
+  void anAutoencoderThatIsGivenOtherNoiseIsNoticed() throws IOException {
+    assumeTrue(built(), "this build has no peers");
+    try (Device device = Devices.open("cpu");
+        Parameters weights = VaeSetup.weights(device)) {
+      Peer.Seen second = VaeResults.batch(device, PeerVaeBench.data(), 1);
+      Peer.Seen first = VaeResults.batch(device, PeerVaeBench.data(), 0);
+      Peer.Seen mixed = new Peer.Seen(first.images(), second.eps());
+      IllegalStateException e =
+          assertThrows(
+              IllegalStateException.class, () -> requireSameVae(device, weights, mixed, weights));
+      assertTrue(e.getMessage().contains("the peer computes something else"), e.getMessage());
+    }
+  }
+
+  @Test
+  void anAutoencoderWithoutABiasIsNoticed() throws IOException {
+    assumeTrue(built(), "this build has no peers");
+    try (Device device = Devices.open("cpu");
+        Parameters here = VaeSetup.weights(device);
+        Parameters there = VaeSetup.weights(device)) {
+      Tensor bias = there.get("decoder.half.bias");
+      bias.write(new float[bias.shape().elements()]);
+      Peer.Seen first = VaeResults.batch(device, PeerVaeBench.data(), 0);
+      IllegalStateException e =
+          assertThrows(
+              IllegalStateException.class, () -> requireSameVae(device, here, first, there));
+      assertTrue(e.getMessage().contains("a pixel's mean or log-scale"), e.getMessage());
+    }
   }
 }
