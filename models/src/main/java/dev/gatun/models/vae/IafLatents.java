@@ -6,6 +6,7 @@ import dev.gatun.engine.Shape;
 import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.op.AddBias;
+import dev.gatun.engine.op.Add;
 import dev.gatun.engine.op.Concat;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Fill;
@@ -101,7 +102,7 @@ record IafLatents(int size, int steps, int width, int context) implements Latent
 
   @Override
   public Value code(Scope s, Value head, Noise noise) {
-    return flow(s, features(s, head), parts(s, head).get(1), null);
+    return flow(s, features(s, head), parts(s, head).get(1)).z;
   }
 
   /**
@@ -109,10 +110,11 @@ record IafLatents(int size, int steps, int width, int context) implements Latent
    *
    * @param z [M,1,1,D]
    * @param context [N,1,1,context], N of M or of 1
-   * @param determinants gets log-determinants [M], one a step; or null
+   * @return what becomes of z, and the log-determinant [M] of all steps together
    */
-  private Value flow(Scope s, Value z, Value context, List<Value> determinants) {
+  private Flowed flow(Scope s, Value z, Value context) {
     Value at = z;
+    Value determinant = null;
     for (int t = 0; t < steps; t++) {
       if (t > 0) {
         at = s.apply(new ReverseChannels(), at);
@@ -120,12 +122,13 @@ record IafLatents(int size, int steps, int width, int context) implements Latent
       Value said = masked(s, step(t), at, context);
       List<Value> made = s.graph().apply(new IafStep(), List.of(at, said));
       at = made.get(0);
-      if (determinants != null) {
-        determinants.add(made.get(1));
-      }
+      determinant =
+          determinant == null ? made.get(1) : s.apply(new Add(), determinant, made.get(1));
     }
-    return at;
+    return new Flowed(at, determinant);
   }
+
+  private record Flowed(Value z, Value logDeterminant) {}
 
   /** Mean and gate of each latent by those before it, [M,1,1,2D]. */
   private Value masked(Scope s, String name, Value z, Value context) {
@@ -168,20 +171,16 @@ record IafLatents(int size, int steps, int width, int context) implements Latent
                 new GaussianSample(noise.seed(), noise.first(), samples),
                 List.of(parts.get(0), noise.step()))
             .getFirst();
-    List<Value> ratios = new ArrayList<>();
-    List<Double> factors = new ArrayList<>();
-    ratios.add(s.apply(new GaussianMixture(1), first, parts.get(0)));
-    factors.add(1.0);
-    List<Value> determinants = new ArrayList<>();
-    Value z = flow(s, first, parts.get(1), determinants);
-    determinants.forEach(d -> {
-      ratios.add(d);
-      factors.add(-1.0);
-    });
+    Flowed flowed = flow(s, first, parts.get(1));
     Value standard = s.apply(new Fill(TensorSpec.of(DType.F32, 1, 2 * size), 0));
-    ratios.add(s.apply(new GaussianMixture(1), z, standard));
-    factors.add(-1.0);
-    return new Drawn(z, ratios, factors, 0);
+    return new Drawn(
+        flowed.z,
+        List.of(
+            s.apply(new GaussianMixture(1), first, parts.get(0)),
+            flowed.logDeterminant,
+            s.apply(new GaussianMixture(1), flowed.z, standard)),
+        List.of(1.0, -1.0, -1.0),
+        0);
   }
 
   /** Of the Gaussian that the flow begins with. */
