@@ -150,7 +150,7 @@ public final class VaeNetwork {
   private Value encodeDense(Layers l, Value x) {
     int size = config.height * config.width * config.channels;
     Value h = hidden(l, "encoder", l.reshape(x, 1, 1, size), size);
-    return l.dense("encoder.head", h, hiddenSize(size), headSize, 0.1, DType.F32);
+    return head(l, h, hiddenSize(size));
   }
 
   private Value decodeDense(Layers l, Value z) {
@@ -176,7 +176,12 @@ public final class VaeNetwork {
   private Value encodeImage(Layers l, Value x) {
     Value h = maps().encode(l, x);
     int size = maps().bottom();
-    return l.dense("encoder.head", l.reshape(h, 1, 1, size), size, headSize, 0.1, DType.F32);
+    return head(l, l.reshape(h, 1, 1, size), size);
+  }
+
+  /** In f32: gradients of what is made of it are, too. */
+  private Value head(Layers l, Value x, int size) {
+    return l.dense("encoder.head", l.apply(new Cast(DType.F32), x), size, headSize, 0.1, null);
   }
 
   private Value decodeImage(Layers l, Value z) {

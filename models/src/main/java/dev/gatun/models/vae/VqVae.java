@@ -76,7 +76,7 @@ public final class VqVae implements CodingModel, BoundedModel {
       int priorLayers) {
     public Config {
       new ImageMaps(new ImageShape(height, width, channels), filters, depth); // or refuses
-      require(likelihood != Pixels.SQUARED, "likelihood=squared is for autoencoders");
+      require(likelihood != Pixels.SQUARED, "squared is for autoencoders: the likelihood is bernoulli, gaussian or logistic");
       require(codes >= 2 && codes <= 256, "codes must be 2 to 256, not " + codes);
       require(codeChannels > 0, "codeChannels must be positive");
       require(commitment >= 0, "commitment must not be negative");
@@ -222,8 +222,9 @@ public final class VqVae implements CodingModel, BoundedModel {
   private Value encode(Layers l, Value x) {
     int channels = maps().bottomChannels();
     Value h = maps().encode(l, x);
-    return l.conv(
-        "encoder.head", Taps.point(), 1, h, channels, config.codeChannels, 1, DType.F32, null);
+    // in f32: gradients of what is made of it are, too
+    h = l.apply(new Cast(DType.F32), h);
+    return l.conv("encoder.head", Taps.point(), 1, h, channels, config.codeChannels, 1, null, null);
   }
 
   private Value decode(Layers l, Value z) {
