@@ -6,22 +6,23 @@ import dev.gatun.engine.op.KlObjective;
  * What a VAE pays for its latents in training.
  *
  * @param beta of the KL divergence; 1 for the evidence lower bound: Higgins et al. 2017, beta-VAE
- * @param betaWarmupSteps over which beta rises from 0: Sonderby et al. 2016, Ladder Variational
+ * @param klWarmupSteps over which beta rises from 0: Sonderby et al. 2016, Ladder Variational
  *     Autoencoders, section 2.3
- * @param freeNats that a latent may cost for nothing, in the mean of a batch: Kingma et al. 2016,
- *     Inverse Autoregressive Flow, appendix C.8
+ * @param freeNats that a latent may cost for nothing, in the mean of a batch, or of the part of it
+ *     that a lane has; where a prior or a flow leaves no closed form, that all latents may cost
+ *     together: Kingma et al. 2016, Inverse Autoregressive Flow, appendix C.8
  * @param capacity nats that the latents are held to; 0 for as few as they need: Burgess et al.
- *     2018, Understanding disentangling in beta-VAE, section 4.2
+ *     2018, Understanding disentangling in beta-VAE, section 5
  * @param capacitySteps over which the capacity rises from 0
  */
 public record Kl(
-    double beta, long betaWarmupSteps, double freeNats, double capacity, long capacitySteps) {
+    double beta, long klWarmupSteps, double freeNats, double capacity, long capacitySteps) {
   /** The evidence lower bound. */
   public static final Kl PLAIN = new Kl(1, 0, 0, 0, 0);
 
   public Kl {
     require(beta >= 0 && Double.isFinite(beta), "beta must not be negative");
-    require(betaWarmupSteps >= 0, "betaWarmupSteps must not be negative");
+    require(klWarmupSteps >= 0, "klWarmupSteps must not be negative");
     require(freeNats >= 0 && Double.isFinite(freeNats), "freeNats must not be negative");
     require(capacity >= 0 && Double.isFinite(capacity), "capacity must not be negative");
     require(
@@ -38,6 +39,6 @@ public record Kl(
   KlObjective objective() {
     // an estimate may be negative, and has a slope then, too
     double least = freeNats == 0 ? Double.NEGATIVE_INFINITY : freeNats;
-    return new KlObjective(beta, betaWarmupSteps, least, capacity, capacitySteps);
+    return new KlObjective(beta, klWarmupSteps, least, capacity, capacitySteps);
   }
 }
