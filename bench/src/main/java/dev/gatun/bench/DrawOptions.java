@@ -139,6 +139,10 @@ final class DrawOptions {
           "--strip: " + model.name() + " does not draw out of noise; use --gif");
     }
     String name = DenoiseOptions.sampler(model, sampler);
+    if (model.dataType() != DType.U8) {
+      throw new UsageException(
+          model.name() + " was trained on points, which are no images; plot their density");
+    }
     if (!(model instanceof PixelModel) && (gif != null || request.givenRows() > 0)) {
       throw new UsageException(
           model.name() + " draws images as a whole: there is no --gif of it, and none to complete");

@@ -182,7 +182,7 @@ final class EvalCommand implements Callable<Integer> {
         score.text()
             + " on "
             + images.count()
-            + " images of the "
+            + (images.dtype() == DType.U8 ? " images of the " : " points of the ")
             + split
             + " split"
             + score.rate());

@@ -8,6 +8,7 @@ import java.awt.Color;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.stream.IntStream;
 import javax.imageio.ImageIO;
 import org.knowm.xchart.BitmapEncoder;
 import org.knowm.xchart.XYChart;
@@ -48,7 +49,7 @@ final class LatentChart {
     for (int k = 0; k < classes; k++) {
       int own = k;
       int[] members =
-          java.util.stream.IntStream.range(0, count)
+          IntStream.range(0, count)
               .filter(i -> !images.hasLabels() || images.label(i) == own)
               .toArray();
       if (members.length > 0) {

@@ -115,6 +115,10 @@ final class PlotCommand implements Callable<Integer> {
       return 0;
     }
     CodingModel model = model(folder.model(), wanted);
+    if (limit != null && (wanted == What.MANIFOLD || wanted == What.DENSITY)) {
+      throw new UsageException(
+          "--limit: --what " + what + " looks at no images; leave the option out");
+    }
     try (Device opened = device.open(console)) {
       DType type = DeviceOption.dtype(console, opened, folder.config().training().dtype());
       try (RunFolder.Checkpoint checkpoint = folder.checkpoint(opened);
@@ -220,7 +224,7 @@ final class PlotCommand implements Callable<Integer> {
       throw new UsageException(
           "--what " + wanted.label() + ": the model is of points, not of images; use density");
     }
-    if (wanted == What.MANIFOLD && (coding.latentSize() != 2 || !(model instanceof Vae))) {
+    if (wanted == What.MANIFOLD && !(model instanceof Vae vae && vae.latentCount() == 2 && vae.latentSize() == 2)) {
       throw new UsageException(
           "--what manifold: is for a VAE of two latents; train one with --set latents=2");
     }
@@ -310,8 +314,13 @@ final class PlotCommand implements Callable<Integer> {
 
     void scatter() throws IOException {
       Dataset images = images();
-      LatentChart.write(
-          out, folder.model().name(), codes(images, 5000).z(), model.latentSize(), images);
+      float[] z = codes(images, 5000).z();
+      int size = model.latentSize();
+      if (size > 2 && z.length == size) {
+        throw new UsageException(
+            "--what scatter: principal components need 2 images or more, not 1; look at more");
+      }
+      LatentChart.write(out, folder.model().name(), z, size, images);
     }
   }
 }

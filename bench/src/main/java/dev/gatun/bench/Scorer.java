@@ -12,6 +12,7 @@ import dev.gatun.models.diffusion.DenoisingModel;
 import dev.gatun.models.diffusion.FlowDensity;
 import dev.gatun.models.train.Evaluator;
 import dev.gatun.models.train.RunFolder;
+import dev.gatun.models.vae.CodingModel;
 import dev.gatun.models.vae.ImportanceEvaluator;
 import java.util.Arrays;
 import java.util.DoubleSummaryStatistics;
@@ -213,6 +214,8 @@ abstract sealed class Scorer {
   }
 
   private static final class Importance extends Scorer {
+    private static final int WHITE = 255;
+
     private final BoundedModel model;
     private final int samples;
 
@@ -225,7 +228,9 @@ abstract sealed class Scorer {
                 + samples
                 + ": "
                 + model.name()
-                + " has one latent for an image; leave it out");
+                + (model.mostSamples() == 1
+                    ? " has one latent for an image; leave it out"
+                    : " is given at most " + model.mostSamples() + " of an image"));
       }
     }
 
@@ -246,7 +251,8 @@ abstract sealed class Scorer {
       boolean bits = model.objective() == Model.Objective.BITS_PER_DIM;
       String key = model.objective().key();
       String what =
-          samples == 1 ? "evidence lower bound" : "importance-weighted bound of " + samples;
+          (samples == 1 ? "evidence lower bound" : "importance-weighted bound of " + samples)
+              + reservation(images);
       Map<String, Object> fields = new LinkedHashMap<>();
       fields.put(key, score.unit());
       fields.put(key + "Is", what);
@@ -265,6 +271,32 @@ abstract sealed class Scorer {
               what,
               score.standardError()),
           "");
+    }
+
+    /** Why the score is not to be compared with others, where it is not. */
+    private String reservation(Dataset images) {
+      if (!(model instanceof CodingModel coding) || images.dtype() != DType.U8) {
+        return "";
+      }
+      return switch (coding.pixels()) {
+        case BERNOULLI ->
+            isGrey(images) ? ", by the cross-entropy of grey values: not a likelihood" : "";
+        case GAUSSIAN -> ", by a density of pixels in [-1,1]";
+        case LOGISTIC, SQUARED -> "";
+      };
+    }
+
+    private static boolean isGrey(Dataset images) {
+      byte[] image = new byte[images.imageBytes()];
+      for (int i = 0; i < images.count(); i++) {
+        images.image(i, image, 0);
+        for (byte pixel : image) {
+          if (pixel != 0 && (pixel & 0xFF) != WHITE) {
+            return true;
+          }
+        }
+      }
+      return false;
     }
   }
 }

@@ -25,7 +25,8 @@ public final class Autoencoder implements CodingModel {
    *
    * @param likelihood what the error is measured by: squared, or another one
    * @param latents numbers of a code
-   * @param corruption share of the pixels' values that the encoder is not shown
+   * @param corruption share of the pixels' values that the encoder is not shown, rounded to 256ths:
+   *     they are 0 in [-1,1], grey, and the others scaled so that sums keep their expectation
    */
   public record Config(
       VaeNetwork.Config network, Pixels likelihood, int latents, double corruption) {

@@ -17,6 +17,10 @@ record ImageMaps(Model.ImageShape shape, int filters, int depth) {
 
   ImageMaps {
     require(
+        shape.height() * shape.width() != 1,
+        "a convolutional network is for images, not for points: take another model than vq-vae,"
+            + " with network=mlp");
+    require(
         shape.channels() == 1 || shape.channels() == 3,
         "channels must be 1 or 3, not " + shape.channels());
     require(

@@ -30,11 +30,6 @@ interface Latents {
   /** Apart from the encoder's and the decoder's. */
   List<ParameterSpec> parameters();
 
-  /** Those of {@link #parameters} that {@link #features} reads; none by default. */
-  default List<ParameterSpec> featureParameters() {
-    return List.of();
-  }
-
   /**
    * What the encoder says of images, without noise.
    *

@@ -33,7 +33,7 @@ public final class Vae implements CodingModel, BoundedModel {
     public Common {
       if (likelihood == Pixels.SQUARED) {
         throw new IllegalArgumentException(
-            "likelihood=squared is for autoencoders: a VAE's is bernoulli, gaussian or logistic");
+            "squared is for autoencoders: the likelihood of a VAE is bernoulli, gaussian or logistic");
       }
       if (network.points() && likelihood != Pixels.GAUSSIAN) {
         throw new IllegalArgumentException(
@@ -107,7 +107,15 @@ public final class Vae implements CodingModel, BoundedModel {
       Kl kl,
       double temperature,
       double leastTemperature,
-      double temperatureRate) {}
+      double temperatureRate) {
+    public Categorical {
+      if (!(temperature > 0 && leastTemperature > 0 && temperatureRate >= 0)
+          || Double.isInfinite(temperature + leastTemperature + temperatureRate)) {
+        throw new IllegalArgumentException(
+            "temperature and leastTemperature must be positive and temperatureRate not negative");
+      }
+    }
+  }
 
   private final String name;
   private final Record config;
@@ -293,7 +301,7 @@ public final class Vae implements CodingModel, BoundedModel {
 
   @Override
   public int mostSamples() {
-    return Integer.MAX_VALUE;
+    return 1_000_000;
   }
 
   @Override
