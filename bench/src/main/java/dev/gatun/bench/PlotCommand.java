@@ -224,7 +224,8 @@ final class PlotCommand implements Callable<Integer> {
       throw new UsageException(
           "--what " + wanted.label() + ": the model is of points, not of images; use density");
     }
-    if (wanted == What.MANIFOLD && !(model instanceof Vae vae && vae.latentCount() == 2 && vae.latentSize() == 2)) {
+    if (wanted == What.MANIFOLD
+        && !(model instanceof Vae vae && vae.latentCount() == 2 && vae.latentSize() == 2)) {
       throw new UsageException(
           "--what manifold: is for a VAE of two latents; train one with --set latents=2");
     }

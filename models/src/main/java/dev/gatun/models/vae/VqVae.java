@@ -76,7 +76,9 @@ public final class VqVae implements CodingModel, BoundedModel {
       int priorLayers) {
     public Config {
       new ImageMaps(new ImageShape(height, width, channels), filters, depth); // or refuses
-      require(likelihood != Pixels.SQUARED, "squared is for autoencoders: the likelihood is bernoulli, gaussian or logistic");
+      require(
+          likelihood != Pixels.SQUARED,
+          "squared is for autoencoders: the likelihood is bernoulli, gaussian or logistic");
       require(codes >= 2 && codes <= 256, "codes must be 2 to 256, not " + codes);
       require(codeChannels > 0, "codeChannels must be positive");
       require(commitment >= 0, "commitment must not be negative");
