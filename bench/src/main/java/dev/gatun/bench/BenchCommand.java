@@ -28,7 +28,7 @@ import picocli.CommandLine.Spec;
       "conv: a convolution through the engine against the bare oneDNN primitive. train: a training",
       "step, and whether memory stays flat over 2,000 of them. sample: drawing 64 images.",
       "With --peer djl, train and sample time the same network there too, once its outputs agree:",
-      "--model gated-pixelcnn; unet, which draws in 50 steps of DDIM; or vae, which is trained only.",
+      "--model gated-pixelcnn, unet, which draws in 50 steps of DDIM, or vae, of which train only.",
       "gpu: what the machine can do at best, single operations, training steps and sampling, with",
       "--peer pytorch in turns with PyTorch in a Python process; for any device, within minutes."
     })

@@ -69,7 +69,7 @@ final class DjlUNet implements Peer.Denoiser {
 
     Script(UNet.Config config, List<ParameterSpec> specs) {
       this.config = config;
-      layers = new TorchLayers(script, specs, "weights", config.groups());
+      layers = new TorchLayers(script, specs, "weights", config.groups(), true);
     }
 
     private String apply(String call, Object... arguments) {
@@ -117,7 +117,7 @@ final class DjlUNet implements Peer.Denoiser {
               config.height() >> level,
               config.width() >> level,
               channels);
-      return layers.add(apply("permute(%s, [0, 3, 1, 2])", image), x);
+      return layers.add(layers.image(image), x);
     }
 
     /** What each block is told of the time, [N,4F]. */
@@ -134,7 +134,7 @@ final class DjlUNet implements Peer.Denoiser {
       int[] widths = config.widths();
       int last = widths.length - 1;
       embedding = embedding();
-      String x = layers.conv("conv_in", apply("permute(x, [0, 3, 1, 2])"), 1, 1);
+      String x = layers.conv("conv_in", layers.image("x"), 1, 1);
       List<String> shortcuts = new ArrayList<>(List.of(x));
       for (int level = 0; level <= last; level++) {
         String block = "down_blocks." + level;

@@ -7,13 +7,14 @@ import java.util.Map;
 
 /**
  * Layers of a {@link TorchScript} by the names of their parameters, which are parts of one vector,
- * as {@link DjlWeights} has them. Features are [N,C,H,W], channels last in memory.
+ * as {@link DjlWeights} has them. Features are [N,C,H,W].
  */
 final class TorchLayers {
   private static final String EPSILON = "1e-05";
 
   private final TorchScript script;
   private final int groups;
+  private final boolean channelsLast;
   private final Map<String, ParameterSpec> specs = new HashMap<>();
   private final Map<String, String> parts = new HashMap<>();
 
@@ -22,10 +23,18 @@ final class TorchLayers {
    *
    * @param weights the script's parameter that is the vector
    * @param groups of group normalization
+   * @param channelsLast how features lie in memory: channels last, as the vector's kernels do, or
+   *     channels first, for which kernels are copied
    */
-  TorchLayers(TorchScript script, List<ParameterSpec> all, String weights, int groups) {
+  TorchLayers(
+      TorchScript script,
+      List<ParameterSpec> all,
+      String weights,
+      int groups,
+      boolean channelsLast) {
     this.script = script;
     this.groups = groups;
+    this.channelsLast = channelsLast;
     List<Integer> sizes = all.stream().map(s -> s.shape().elements()).toList();
     List<String> names =
         script.applyAll("split_with_sizes(" + weights + ", " + sizes + ")", all.size());
@@ -56,13 +65,19 @@ final class TorchLayers {
     return specs.get(layer + ".weight").shape().dim(axis); // [taps,in,out]
   }
 
+  /** [N,H,W,C] as features. */
+  String image(String rows) {
+    String features = apply("permute(%s, [0, 3, 1, 2])", rows);
+    return channelsLast ? features : apply("contiguous(%s)", features);
+  }
+
   /** A convolution with a square kernel. */
   String conv(String layer, String x, int stride, int padding) {
     int side = (int) Math.sqrt(dim(layer, 0));
     String rows =
         apply(
             "view(%s, [%d, %d, %d, %d])", weight(layer), dim(layer, 2), side, side, dim(layer, 1));
-    String kernel = apply("permute(%s, [0, 3, 1, 2])", rows);
+    String kernel = image(rows);
     return apply(
         "conv2d(%s, %s, %s, [%d, %d], [%d, %d])",
         x, kernel, bias(layer), stride, stride, padding, padding);
