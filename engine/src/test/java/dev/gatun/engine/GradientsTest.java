@@ -597,6 +597,10 @@ class GradientsTest {
                     b.leaf(2, 8),
                     b.whole(DType.F64, 99, 1))),
         test("channels reversed", b -> b.graph.apply(new ReverseChannels(), b.leaf(2, 3, 5))),
+        test("the first of two parts", b -> b.graph.apply(new Split(2), b.leaf(2, 3, 5))),
+        test(
+            "the second of two parts",
+            b -> b.graph.apply(new Split(2), List.of(b.leaf(2, 3, 5))).get(1)),
         test("silu", b -> b.graph.apply(new Silu(), b.leaf(2, 3, 5))),
         test("fold up-sampling", b -> b.graph.apply(new FoldUpsampling(), b.leaf(9, 2, 3))),
         test(

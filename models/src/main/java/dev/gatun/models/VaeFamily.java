@@ -63,7 +63,7 @@ final class VaeFamily<C extends Record> extends PresetFamily<C> {
             "vae",
             Vae.Gaussian.class,
             Vae::of,
-            (p, s, c) -> new Vae.Gaussian(common(p, s, 500, 1), latents(p, 20), Kl.PLAIN)),
+            (p, s, c) -> new Vae.Gaussian(common(p, s, 500, 1), latents(p, 20), kl(p, s))),
         vae(
             "iwae",
             Vae.ImportanceWeighted.class,
@@ -142,6 +142,11 @@ final class VaeFamily<C extends Record> extends PresetFamily<C> {
 
   private static int latents(Preset preset, int paper) {
     return sized(preset, 4, 32, paper);
+  }
+
+  /** Latents of points say nothing at all where they cost their full price from the first step. */
+  private static Kl kl(Preset preset, Model.ImageShape s) {
+    return s.height() * s.width() == 1 ? warmedUp(preset) : Kl.PLAIN;
   }
 
   /** A tenth of the steps; for the paper's, 100 epochs of MNIST in batches of 100. */

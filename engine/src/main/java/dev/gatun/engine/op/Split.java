@@ -4,12 +4,12 @@ import dev.gatun.engine.Graph;
 import dev.gatun.engine.Op;
 import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.Value;
+import java.util.ArrayList;
 import java.util.List;
-import java.util.Objects;
 
 /**
  * The first channels and the rest. Input: x [...,C] f32 or bf16, C above {@code first}. Outputs:
- * [...,first]; [...,C-first]. A gradient is there where both outputs have one.
+ * [...,first]; [...,C-first]. Of a part that nothing depends on the gradient is 0.
  */
 public record Split(int first) implements Op {
   @Override
@@ -35,9 +35,12 @@ public record Split(int first) implements Op {
   @Override
   public List<Value> backward(
       Graph graph, List<Value> inputs, List<Value> outputs, List<Value> gradients) {
-    if (gradients.stream().anyMatch(Objects::isNull)) {
-      throw new UnsupportedOperationException(name() + " has no gradient for one of its parts");
+    List<Value> all = new ArrayList<>(gradients);
+    for (int i = 0; i < all.size(); i++) {
+      if (all.get(i) == null) {
+        all.set(i, graph.apply(new Fill(outputs.get(i).spec(), 0)));
+      }
     }
-    return graph.apply(new Concat(), gradients);
+    return graph.apply(new Concat(), all);
   }
 }
