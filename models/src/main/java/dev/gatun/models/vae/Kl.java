@@ -11,8 +11,9 @@ import dev.gatun.engine.op.KlObjective;
  * @param freeNats that a latent may cost for nothing, in the mean of a batch, or of the part of it
  *     that a lane has; where a prior or a flow leaves no closed form, that all latents may cost
  *     together: Kingma et al. 2016, Inverse Autoregressive Flow, appendix C.8
- * @param capacity nats that the latents are held to; 0 for as few as they need: Burgess et al.
- *     2018, Understanding disentangling in beta-VAE, section 5
+ * @param capacity nats that the latents are held to, in the mean of a batch or a lane's part, too;
+ *     0 for as few as they need: Burgess et al. 2018, Understanding disentangling in beta-VAE,
+ *     section 5
  * @param capacitySteps over which the capacity rises from 0
  */
 public record Kl(
