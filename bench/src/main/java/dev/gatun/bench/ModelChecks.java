@@ -3,6 +3,7 @@ package dev.gatun.bench;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.Devices;
+import dev.gatun.engine.Philox;
 import dev.gatun.engine.data.Dataset;
 import dev.gatun.engine.op.DenoiseStep;
 import dev.gatun.engine.train.Parameters;
@@ -14,7 +15,10 @@ import dev.gatun.models.Sampler;
 import dev.gatun.models.diffusion.DenoisingModel;
 import dev.gatun.models.diffusion.DenoisingSampler;
 import dev.gatun.models.diffusion.SamplerSteps;
+import dev.gatun.models.pixelcnn.PixelModel;
 import dev.gatun.models.train.Trainer;
+import dev.gatun.models.vae.Autoencoder;
+import dev.gatun.models.vae.Decoder;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -73,10 +77,13 @@ final class ModelChecks {
                     Locale.ROOT, "%.1e %s from the CPU's", worst, setup.model().objective().unit()),
                 worst <= APART));
       }
-      checks.add(
-          setup.model() instanceof DenoisingModel denoising
-              ? denoised(device, denoising, trainer.averagedWeights())
-              : drawn(device, setup.model(), trainer.averagedWeights()));
+      Parameters weights = trainer.averagedWeights();
+      switch (setup.model()) {
+        case DenoisingModel denoising -> checks.add(denoised(device, denoising, weights));
+        case PixelModel pixels -> checks.add(drawn(device, pixels, weights));
+        case Autoencoder coding -> checks.add(decoded(device, coding, weights));
+        default -> checks.add(drawnOfLatents(device, setup.model(), weights));
+      }
     }
     return checks;
   }
@@ -101,6 +108,85 @@ final class ModelChecks {
         model.name() + ": cached sampler",
         (IMAGES - unlike) + " of " + IMAGES + " images as the whole network draws them",
         unlike <= UNLIKE);
+  }
+
+  /** Draws of latents, decoded: beside the CPU's, or on it fewer at a time. */
+  private static DeviceCheck drawnOfLatents(Device device, Model model, Parameters weights) {
+    byte[] here = sample(device, model, weights, IMAGES);
+    byte[] there;
+    boolean cpu = device.name().equals("cpu");
+    int count = cpu ? IMAGES / 3 : IMAGES;
+    if (cpu) {
+      there = sample(device, model, weights, count);
+    } else {
+      try (Device beside = Devices.open("cpu");
+          Parameters copy = new Parameters(beside, model.parameters())) {
+        copy.flat().write(weights.flat().toFloats());
+        there = sample(beside, model, copy, count);
+      }
+    }
+    int size = SIDE * SIDE * CHANNELS;
+    int unlike = 0;
+    for (int n = 0; n < count; n++) {
+      int worst = 0;
+      for (int i = n * size; i < (n + 1) * size; i++) {
+        worst = Math.max(worst, Math.abs((here[i] & 0xFF) - (there[i] & 0xFF)));
+      }
+      unlike += worst <= LEVELS ? 0 : 1;
+    }
+    return new DeviceCheck(
+        model.name() + ": draws",
+        (count - unlike)
+            + " of "
+            + count
+            + (cpu ? " images as where fewer are drawn" : " images as the CPU draws them"),
+        unlike <= (cpu ? 0 : UNLIKE));
+  }
+
+  /** What is decoded of some codes: beside the CPU's, or on it fewer at a time. */
+  private static DeviceCheck decoded(Device device, Autoencoder model, Parameters weights) {
+    Philox philox = new Philox(3);
+    float[] codes = new float[IMAGES * model.latentSize()];
+    for (int i = 0; i < codes.length; i++) {
+      codes[i] = (float) philox.normal(Philox.Stream.LATENT, 0, i);
+    }
+    float[] here = decode(device, model, weights, codes);
+    boolean cpu = device.name().equals("cpu");
+    float[] there;
+    if (cpu) {
+      int some = IMAGES / 3 * model.latentSize();
+      there = decode(device, model, weights, Arrays.copyOf(codes, some));
+    } else {
+      try (Device beside = Devices.open("cpu");
+          Parameters copy = new Parameters(beside, model.parameters())) {
+        copy.flat().write(weights.flat().toFloats());
+        there = decode(beside, model, copy, codes);
+      }
+    }
+    double worst = 0;
+    for (int i = 0; i < there.length; i++) {
+      double apart = Math.abs(here[i] - there[i]);
+      worst = apart <= worst ? worst : apart; // a NaN stays
+    }
+    return new DeviceCheck(
+        model.name() + ": decoded codes",
+        String.format(
+            Locale.ROOT, "%.1e from %s", worst, cpu ? "where fewer are decoded" : "the CPU's"),
+        worst <= APART);
+  }
+
+  private static float[] decode(
+      Device device, Autoencoder model, Parameters weights, float[] codes) {
+    try (Decoder decoder = new Decoder(device, model, weights, DType.F32)) {
+      return decoder.means(codes);
+    }
+  }
+
+  private static byte[] sample(Device device, Model model, Parameters weights, int count) {
+    String first = Models.samplers(model).getFirst();
+    try (Sampler sampler = Models.sampler(first, device, model, weights, DType.F32)) {
+      return sampler.sample(count, 3, 1, done -> {});
+    }
   }
 
   /** Beside the CPU, or on it in other batches. */
@@ -143,7 +229,8 @@ final class ModelChecks {
 
   private static Models.Setup setup(String family) {
     ImageShape shape = new ImageShape(SIDE, SIDE, CHANNELS);
-    return Models.setup(family, Preset.TINY, shape, 3, DType.F32, 9, Map.of());
+    int classes = Models.takesClasses(family) ? 3 : 0;
+    return Models.setup(family, Preset.TINY, shape, classes, DType.F32, 9, Map.of());
   }
 
   private static double[] steps(Trainer trainer) {

@@ -22,6 +22,11 @@ interface Family {
 
   Class<? extends Record> configType();
 
+  /** Whether its models can be given classes. */
+  default boolean takesClasses() {
+    return true;
+  }
+
   /** Components of the configuration that the data decide. */
   Set<String> fixedKeys();
 

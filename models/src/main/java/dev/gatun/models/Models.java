@@ -127,6 +127,11 @@ public final class Models {
     return (TrainConfig) keys.training();
   }
 
+  /** Whether a model can be given its images' classes. */
+  public static boolean takesClasses(String name) {
+    return family(name).takesClasses();
+  }
+
   /** How many steps the preset trains where the user does not say. */
   public static long steps(String name, Preset preset) {
     return family(name).steps(preset);

@@ -214,6 +214,11 @@ final class VaeFamily<C extends Record> extends PresetFamily<C> {
   }
 
   @Override
+  public boolean takesClasses() {
+    return false;
+  }
+
+  @Override
   public Set<String> fixedKeys() {
     return Set.of("height", "width", "channels");
   }

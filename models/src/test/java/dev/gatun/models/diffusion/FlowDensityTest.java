@@ -16,10 +16,12 @@ import dev.gatun.models.planar.PlanarDensity;
 import dev.gatun.models.train.Trainer;
 import java.util.Arrays;
 import java.util.Map;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
+@Tag("cpu") // it opens it itself
 class FlowDensityTest {
   private static Models.Setup setup(String name) {
     return Models.setup(
