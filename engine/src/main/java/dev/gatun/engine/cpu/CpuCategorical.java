@@ -56,6 +56,11 @@ final class CpuCategorical {
   /** Logits with Gumbel noise, of which a latent's largest is a draw of it. */
   private record Draws(
       MemorySegment logits, Latents latents, Philox philox, int first, int samples) {
+    static Draws of(CpuDevice d, Tensor logits, int categories, long seed, int first, int samples) {
+      Latents latents = Latents.of(logits, categories);
+      return new Draws(d.segment(logits), latents, new Philox(seed), first, samples);
+    }
+
     int count() {
       return samples * latents.count();
     }
@@ -76,10 +81,7 @@ final class CpuCategorical {
   static Launch gumbelSoftmax(CpuDevice d, GumbelSoftmax op, List<Tensor> in, List<Tensor> out) {
     MemorySegment steps = d.segment(in.get(1));
     MemorySegment y = d.segment(out.getFirst());
-    Latents latents = Latents.of(in.getFirst(), op.categories());
-    Draws draws =
-        new Draws(
-            d.segment(in.getFirst()), latents, new Philox(op.seed()), op.first(), op.samples());
+    Draws draws = Draws.of(d, in.getFirst(), op.categories(), op.seed(), op.first(), op.samples());
     return () -> {
       int step = CpuDiffusion.step(op.name(), steps.get(JAVA_DOUBLE_UNALIGNED, 0));
       double temperature = op.temperature().at(step);
@@ -95,7 +97,7 @@ final class CpuCategorical {
                     x[k] /= temperature;
                   }
                   softmax(x);
-                  latents.store(x, y, row);
+                  draws.latents.store(x, y, row);
                 }
               });
     };
@@ -139,10 +141,7 @@ final class CpuCategorical {
   static Launch sample(CpuDevice d, CategoricalSample op, List<Tensor> in, List<Tensor> out) {
     MemorySegment steps = d.segment(in.get(1));
     MemorySegment y = d.segment(out.getFirst());
-    Latents latents = Latents.of(in.getFirst(), op.categories());
-    Draws draws =
-        new Draws(
-            d.segment(in.getFirst()), latents, new Philox(op.seed()), op.first(), op.samples());
+    Draws draws = Draws.of(d, in.getFirst(), op.categories(), op.seed(), op.first(), op.samples());
     return () -> {
       int step = CpuDiffusion.step(op.name(), steps.get(JAVA_DOUBLE_UNALIGNED, 0));
       d.workers()
@@ -158,7 +157,7 @@ final class CpuCategorical {
                   if (largest >= 0) {
                     x[largest] = 1;
                   }
-                  latents.store(x, y, row);
+                  draws.latents.store(x, y, row);
                 }
               });
     };
