@@ -14,25 +14,23 @@ import java.util.Map;
 /** The variational autoencoder that is compared with a peer's, and how it is trained. */
 final class VaeSetup {
   static final int SEED = 0;
-  static final int BATCH = 64;
 
-  /** The preset for grey images of 28x28. */
-  static final Vae MODEL =
-      (Vae)
-          Models.setup(
-                  "vae",
-                  Models.Preset.SMALL,
-                  new Model.ImageShape(28, 28, 1),
-                  DType.F32,
-                  SEED,
-                  Map.of())
-              .model();
+  /** The preset for grey images; no warm-up: the first step is larger than what rounding makes. */
+  private static final Models.Setup SETUP =
+      Models.setup(
+          "vae",
+          Models.Preset.SMALL,
+          new Model.ImageShape(28, 28, 1),
+          DType.F32,
+          SEED,
+          Map.of("warmupSteps", "0"));
+
+  static final Vae MODEL = (Vae) SETUP.model();
 
   static final Vae.Gaussian CONFIG = (Vae.Gaussian) MODEL.config();
 
-  /** The preset's without warm-up, so that the first step is larger than what rounding makes. */
-  static final TrainConfig TRAINING =
-      new TrainConfig(BATCH, 1e-3, 0, 1, 0.9, 0.999, 1e3, 0.999, false, DType.F32, SEED);
+  static final TrainConfig TRAINING = SETUP.training();
+  static final int BATCH = TRAINING.batch();
 
   private VaeSetup() {}
 

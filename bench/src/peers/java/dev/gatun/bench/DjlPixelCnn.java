@@ -9,7 +9,6 @@ import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
 import ai.djl.nn.Activation;
 import ai.djl.nn.convolutional.Conv2d;
-import ai.djl.training.GradientCollector;
 import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.pixelcnn.GatedPixelCnn;
 import dev.gatun.models.train.TrainConfig;
@@ -20,9 +19,6 @@ import java.util.Map;
  * The gated PixelCNN as PyTorch runs it fastest: cropped kernels on padded inputs instead of masked
  * ones, activations and weights channels last, sums in place, and parameters that are views of one
  * vector, so that the optimizer is a dozen operations.
- *
- * <p>Arrays that a step makes belong to its own manager. Those of the forward pass go before the
- * backward pass begins: autograd keeps what it needs, and frees it as it goes.
  */
 final class DjlPixelCnn implements Peer.Network {
   private final Engine engine;
@@ -35,7 +31,7 @@ final class DjlPixelCnn implements Peer.Network {
     this.engine = engine;
     this.config = config;
     manager = engine.newBaseManager(Device.cpu());
-    weights = new DjlWeights(manager, training, initial);
+    weights = new DjlWeights(engine, manager, training, initial);
   }
 
   @Override
@@ -142,37 +138,18 @@ final class DjlPixelCnn implements Peer.Network {
     }
   }
 
-  /** The mean loss; afterwards the leaf has its gradient. */
-  private double backward(NDManager scope, NDArray leaf, byte[] images, int count) {
-    leaf.setRequiresGradient(true);
-    try (GradientCollector collector = engine.newGradientCollector()) {
-      NDArray mean;
-      try (NDManager forward = scope.newSubManager()) {
-        mean = nats(forward, weights.views(leaf), images(forward, images, count)).mean();
-        mean.attach(scope);
-      }
-      collector.backward(mean);
-      return mean.getFloat();
-    }
+  private NDArray loss(NDManager scope, NDArray leaf, byte[] images, int count) {
+    return nats(scope, weights.views(leaf), images(scope, images, count)).mean();
   }
 
   @Override
   public Map<String, float[]> gradients(byte[] images, int count) {
-    try (NDManager scope = manager.newSubManager()) {
-      NDArray leaf = weights.leaf(scope);
-      backward(scope, leaf, images, count);
-      return weights.byName(leaf.getGradient());
-    }
+    return weights.gradients((scope, leaf) -> loss(scope, leaf, images, count));
   }
 
   @Override
   public double step(byte[] images, int count) {
-    try (NDManager scope = manager.newSubManager()) {
-      NDArray leaf = weights.leaf(scope);
-      double nats = backward(scope, leaf, images, count);
-      weights.update(scope, leaf.getGradient());
-      return nats;
-    }
+    return weights.step((scope, leaf) -> loss(scope, leaf, images, count));
   }
 
   @Override

@@ -6,7 +6,6 @@ import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
-import ai.djl.training.GradientCollector;
 import dev.gatun.engine.op.DenoiseStep;
 import dev.gatun.engine.train.ParameterSpec;
 import dev.gatun.engine.train.Parameters;
@@ -43,7 +42,7 @@ final class DjlUNet implements Peer.Denoiser {
     this.engine = engine;
     this.config = config;
     manager = engine.newBaseManager(Device.cpu());
-    weights = new DjlWeights(manager, training, initial);
+    weights = new DjlWeights(engine, manager, training, initial);
     double[] waves = new double[config.filters() / 2];
     for (int i = 0; i < waves.length; i++) {
       waves[i] = Math.exp(-Math.log(LONGEST_PERIOD) * i / waves.length);
@@ -194,40 +193,22 @@ final class DjlUNet implements Peer.Denoiser {
     }
   }
 
-  /** The mean squared error; afterwards the leaf has its gradient. */
-  private double backward(NDManager scope, NDArray leaf, Peer.Noisy batch) {
-    leaf.setRequiresGradient(true);
-    try (GradientCollector collector = engine.newGradientCollector()) {
-      NDArray mean;
-      try (NDManager forward = scope.newSubManager()) {
-        Shape shape = images(batch.times().length);
-        NDArray x = forward.create(batch.x(), shape);
-        NDArray said = apply(leaf, x, times(forward, batch.times()), true);
-        mean = said.sub(forward.create(batch.target(), shape)).square().mean();
-        mean.attach(scope);
-      }
-      collector.backward(mean);
-      return mean.getFloat();
-    }
+  /** The mean squared error. */
+  private NDArray loss(NDManager scope, NDArray leaf, Peer.Noisy batch) {
+    Shape shape = images(batch.times().length);
+    NDArray x = scope.create(batch.x(), shape);
+    NDArray said = apply(leaf, x, times(scope, batch.times()), true);
+    return said.sub(scope.create(batch.target(), shape)).square().mean();
   }
 
   @Override
   public Map<String, float[]> gradients(Peer.Noisy batch) {
-    try (NDManager scope = manager.newSubManager()) {
-      NDArray leaf = weights.leaf(scope);
-      backward(scope, leaf, batch);
-      return weights.byName(leaf.getGradient());
-    }
+    return weights.gradients((scope, leaf) -> loss(scope, leaf, batch));
   }
 
   @Override
   public double step(Peer.Noisy batch) {
-    try (NDManager scope = manager.newSubManager()) {
-      NDArray leaf = weights.leaf(scope);
-      double loss = backward(scope, leaf, batch);
-      weights.update(scope, leaf.getGradient());
-      return loss;
-    }
+    return weights.step((scope, leaf) -> loss(scope, leaf, batch));
   }
 
   @Override

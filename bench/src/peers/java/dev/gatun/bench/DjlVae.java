@@ -6,7 +6,6 @@ import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
-import ai.djl.training.GradientCollector;
 import dev.gatun.engine.train.ParameterSpec;
 import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.train.TrainConfig;
@@ -42,7 +41,7 @@ final class DjlVae implements Peer.Autoencoder {
     this.engine = engine;
     this.config = config;
     manager = engine.newBaseManager(Device.cpu());
-    weights = new DjlWeights(manager, training, initial);
+    weights = new DjlWeights(engine, manager, training, initial);
     predicted = new DjlModule(engine, "decoded", new Script(config, initial.specs()).predicted());
     loss = new DjlModule(engine, "bound", new Script(config, initial.specs()).loss());
   }
@@ -206,37 +205,14 @@ final class DjlVae implements Peer.Autoencoder {
     }
   }
 
-  /** The mean; afterwards the leaf has its gradient. */
-  private double backward(NDManager scope, NDArray leaf, Peer.Seen batch) {
-    leaf.setRequiresGradient(true);
-    try (GradientCollector collector = engine.newGradientCollector()) {
-      NDArray mean;
-      try (NDManager forward = scope.newSubManager()) {
-        mean = apply(loss, forward, leaf, batch, true);
-        mean.attach(scope);
-      }
-      collector.backward(mean);
-      return mean.getFloat();
-    }
-  }
-
   @Override
   public Map<String, float[]> gradients(Peer.Seen batch) {
-    try (NDManager scope = manager.newSubManager()) {
-      NDArray leaf = weights.leaf(scope);
-      backward(scope, leaf, batch);
-      return weights.byName(leaf.getGradient());
-    }
+    return weights.gradients((scope, leaf) -> apply(loss, scope, leaf, batch, true));
   }
 
   @Override
   public double step(Peer.Seen batch) {
-    try (NDManager scope = manager.newSubManager()) {
-      NDArray leaf = weights.leaf(scope);
-      double mean = backward(scope, leaf, batch);
-      weights.update(scope, leaf.getGradient());
-      return mean;
-    }
+    return weights.step((scope, leaf) -> apply(loss, scope, leaf, batch, true));
   }
 
   @Override

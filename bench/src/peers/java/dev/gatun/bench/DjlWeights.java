@@ -1,8 +1,10 @@
 package dev.gatun.bench;
 
+import ai.djl.engine.Engine;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDManager;
+import ai.djl.training.GradientCollector;
 import dev.gatun.engine.op.Adam;
 import dev.gatun.engine.train.ParameterSpec;
 import dev.gatun.engine.train.Parameters;
@@ -16,6 +18,13 @@ import java.util.Map;
  * it as channels-last [out,in,rows,columns].
  */
 final class DjlWeights {
+  /** A scalar to be made less; what it is made of may belong to {@code scope}. */
+  interface Loss {
+    NDArray of(NDManager scope, NDArray leaf);
+  }
+
+  private final Engine engine;
+  private final NDManager manager;
   private final TrainConfig training;
   private final Adam adam;
   private final List<ParameterSpec> specs;
@@ -26,7 +35,9 @@ final class DjlWeights {
   private int steps;
 
   /** Copies; the arrays belong to the manager. */
-  DjlWeights(NDManager manager, TrainConfig training, Parameters initial) {
+  DjlWeights(Engine engine, NDManager manager, TrainConfig training, Parameters initial) {
+    this.engine = engine;
+    this.manager = manager;
     this.training = training;
     adam = PeerExport.adam(training);
     specs = initial.specs();
@@ -89,8 +100,43 @@ final class DjlWeights {
     return views;
   }
 
-  /** One step of Adam. */
-  void update(NDManager scope, NDArray gradient) {
+  /**
+   * The loss; afterwards the leaf has its gradient. What the forward pass made goes before the
+   * backward pass begins: autograd keeps what it needs, and frees it as it goes.
+   */
+  private double backward(NDManager scope, NDArray leaf, Loss loss) {
+    leaf.setRequiresGradient(true);
+    try (GradientCollector collector = engine.newGradientCollector()) {
+      NDArray mean;
+      try (NDManager forward = scope.newSubManager()) {
+        mean = loss.of(forward, leaf);
+        mean.attach(scope);
+      }
+      collector.backward(mean);
+      return mean.getFloat();
+    }
+  }
+
+  /** By name, in Gatun's layouts. */
+  Map<String, float[]> gradients(Loss loss) {
+    try (NDManager scope = manager.newSubManager()) {
+      NDArray leaf = leaf(scope);
+      backward(scope, leaf, loss);
+      return byName(leaf.getGradient());
+    }
+  }
+
+  /** One step of Adam; returns the loss before it. */
+  double step(Loss loss) {
+    try (NDManager scope = manager.newSubManager()) {
+      NDArray leaf = leaf(scope);
+      double before = backward(scope, leaf, loss);
+      update(scope, leaf.getGradient());
+      return before;
+    }
+  }
+
+  private void update(NDManager scope, NDArray gradient) {
     steps++;
     gradient.attach(scope);
     double norm = gradient.norm().getFloat();
@@ -110,12 +156,12 @@ final class DjlWeights {
     ema.muli(decay).addi(share);
   }
 
+  /** By name, in Gatun's layouts. */
   Map<String, float[]> averaged() {
     return byName(ema);
   }
 
-  /** In Gatun's layouts. */
-  Map<String, float[]> byName(NDArray flat) {
+  private Map<String, float[]> byName(NDArray flat) {
     float[] values = flat.toFloatArray();
     Map<String, float[]> result = new LinkedHashMap<>();
     int offset = 0;
