@@ -13,19 +13,18 @@ import dev.gatun.models.planar.PlanarDensity;
 import dev.gatun.models.train.RunConfig;
 import dev.gatun.models.train.RunFolder;
 import dev.gatun.models.vae.CodingModel;
-import dev.gatun.models.vae.Decoder;
-import dev.gatun.models.vae.ImageCodes;
 import dev.gatun.models.vae.ImportanceEvaluator;
-import dev.gatun.models.vae.LatentTour;
 import dev.gatun.models.vae.Vae;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.function.IntConsumer;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -46,23 +45,38 @@ import picocli.CommandLine.Parameters;
       "density: of a model of points of a plane, beside the true one."
     })
 final class PlotCommand implements Callable<Integer> {
-  private static final int SIDE = 20;
-  private static final int COLUMNS = 11;
-  private static final int PAIRS = 16;
+  private static final String DENSITY = "density";
   private static final int CELLS = 100;
   private static final int SAMPLES = 250;
 
+  /** A picture of latents. */
   private enum What {
-    RECONSTRUCTIONS,
-    MANIFOLD,
-    TRAVERSAL,
-    INTERPOLATION,
-    SCATTER,
-    DENSITY;
+    RECONSTRUCTIONS(64, LatentPlots::reconstructions),
+    MANIFOLD(0, (plots, images) -> plots.manifold()),
+    TRAVERSAL(1024, LatentPlots::traversal),
+    INTERPOLATION(20, LatentPlots::interpolation),
+    SCATTER(5000, LatentPlots::scatter);
+
+    private final int usual; // images that are looked at
+    private final Drawing drawing;
+
+    What(int usual, Drawing drawing) {
+      this.usual = usual;
+      this.drawing = drawing;
+    }
 
     String label() {
       return name().toLowerCase(Locale.ROOT);
     }
+
+    static Optional<What> of(String label) {
+      return Arrays.stream(values()).filter(w -> w.label().equals(label)).findFirst();
+    }
+  }
+
+  /** Draws a picture of images, or of none where they are not looked at. */
+  private interface Drawing {
+    void draw(LatentPlots plots, Dataset images) throws IOException;
   }
 
   private final Console console;
@@ -104,39 +118,53 @@ final class PlotCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     ImageFiles.requireSuffix(out, false);
-    What wanted = what();
+    Optional<What> wanted = What.of(what);
+    if (wanted.isEmpty() && !what.equals(DENSITY)) {
+      throw new UsageException(
+          "--what "
+              + what
+              + ": expected "
+              + Arrays.stream(What.values()).map(What::label).collect(Collectors.joining(", "))
+              + " or "
+              + DENSITY);
+    }
     if (limit != null && limit <= 0) {
       throw new UsageException("--limit " + limit + ": must be positive");
     }
-    RunFolder folder = RunFolder.open(run);
-    if (wanted == What.DENSITY) {
-      density(folder);
-      console.say("wrote " + out);
-      return 0;
-    }
-    CodingModel model = model(folder.model(), wanted);
-    if (limit != null && (wanted == What.MANIFOLD || wanted == What.DENSITY)) {
+    if (limit != null && wanted.map(w -> w.usual).orElse(0) == 0) {
       throw new UsageException(
           "--limit: --what " + what + " looks at no images; leave the option out");
     }
-    try (Device opened = device.open(console)) {
-      DType type = DeviceOption.dtype(console, opened, folder.config().training().dtype());
-      try (RunFolder.Checkpoint checkpoint = folder.checkpoint(opened);
-          Decoder decoder = new Decoder(opened, model, checkpoint.weights(), type);
-          ImageCodes codes = new ImageCodes(opened, model, checkpoint.weights(), type)) {
-        Plotting plotting = new Plotting(folder, model, decoder, codes);
-        switch (wanted) {
-          case RECONSTRUCTIONS -> plotting.reconstructions();
-          case MANIFOLD -> plotting.manifold();
-          case TRAVERSAL -> plotting.traversal();
-          case INTERPOLATION -> plotting.interpolation();
-          case SCATTER -> plotting.scatter();
-          case DENSITY -> throw new IllegalStateException("has no latents to plot");
-        }
-      }
+    RunFolder folder = RunFolder.open(run);
+    if (wanted.isPresent()) {
+      latents(folder, wanted.get());
+    } else {
+      density(folder);
     }
     console.say("wrote " + out);
     return 0;
+  }
+
+  private void latents(RunFolder folder, What wanted) throws IOException {
+    CodingModel model = model(folder.model(), wanted);
+    try (Device opened = device.open(console)) {
+      DType type = DeviceOption.dtype(console, opened, folder.config().training().dtype());
+      Dataset images = wanted.usual == 0 ? null : images(folder, wanted.usual);
+      try (RunFolder.Checkpoint checkpoint = folder.checkpoint(opened);
+          LatentPlots plots =
+              new LatentPlots(console, out, opened, model, checkpoint.weights(), type)) {
+        wanted.drawing.draw(plots, images);
+      }
+    }
+  }
+
+  private Dataset images(RunFolder folder, int usual) throws IOException {
+    Split part = DataSource.split(split);
+    RunConfig.DataSummary known = folder.config().data();
+    Dataset whole =
+        DataSource.open(data == null ? Path.of(known.path()) : data, part, known.splitSeed());
+    int count = Math.min(limit == null ? usual : limit, whole.count());
+    return whole.subset(IntStream.range(0, count).toArray());
   }
 
   /** At the centres of a grid: by importance sampling, or along the probability flow. */
@@ -201,20 +229,6 @@ final class PlotCommand implements Callable<Integer> {
     }
   }
 
-  private What what() {
-    return Arrays.stream(What.values())
-        .filter(w -> w.label().equals(what))
-        .findFirst()
-        .orElseThrow(() ->
-            new UsageException(
-                "--what "
-                    + what
-                    + ": expected "
-                    + Arrays.stream(What.values())
-                        .map(What::label)
-                        .collect(Collectors.joining(", "))));
-  }
-
   private static CodingModel model(Model model, What wanted) {
     UsageException.ifRefused(() -> EncodingModel.of(model));
     if (!(model instanceof CodingModel coding)) {
@@ -235,93 +249,5 @@ final class PlotCommand implements Callable<Integer> {
           "--what traversal: is for a VAE whose latents are numbers, one by one");
     }
     return coding;
-  }
-
-  /** The pictures. */
-  private final class Plotting {
-    private final RunFolder folder;
-    private final CodingModel model;
-    private final Decoder decoder;
-    private final ImageCodes codes;
-
-    Plotting(RunFolder folder, CodingModel model, Decoder decoder, ImageCodes codes) {
-      this.folder = folder;
-      this.model = model;
-      this.decoder = decoder;
-      this.codes = codes;
-    }
-
-    private Dataset images() throws IOException {
-      Split part = DataSource.split(split);
-      RunConfig.DataSummary known = folder.config().data();
-      return DataSource.open(data == null ? Path.of(known.path()) : data, part, known.splitSeed());
-    }
-
-    private ImageCodes.Codes codes(Dataset images, int usual) {
-      return UsageException.ifRefused(() -> codes.of(images, limit == null ? usual : limit));
-    }
-
-    private void grid(float[] z, int columns) throws IOException {
-      byte[] pixels = Decoder.levels(decoder.means(z));
-      int count = z.length / model.latentSize();
-      ImageFiles.grid(out, pixels, count, model.imageShape(), columns);
-    }
-
-    void reconstructions() throws IOException {
-      Dataset images = images();
-      float[] z = codes(images, 4 * PAIRS).z();
-      int size = model.imageShape().dimensions();
-      int count = z.length / model.latentSize();
-      byte[] made = Decoder.levels(decoder.means(z));
-      // rows of images, each above the row of what was made of them
-      int rows = Math.ceilDiv(count, PAIRS);
-      byte[] all = new byte[2 * rows * PAIRS * size];
-      for (int i = 0; i < count; i++) {
-        int at = (2 * (i / PAIRS) * PAIRS + i % PAIRS) * size;
-        images.image(i, all, at);
-        System.arraycopy(made, i * size, all, at + PAIRS * size, size);
-      }
-      ImageFiles.grid(out, all, 2 * rows * PAIRS, model.imageShape(), PAIRS);
-    }
-
-    void manifold() throws IOException {
-      grid(LatentTour.manifold(SIDE), SIDE);
-    }
-
-    void traversal() throws IOException {
-      ImageCodes.Codes found = codes(images(), 1024);
-      int[] latents = LatentTour.byKl(found.kl(), COLUMNS - 1);
-      StringBuilder text = new StringBuilder();
-      for (int latent : latents) {
-        text.append(
-            String.format(
-                Locale.ROOT, "%s%d: %.2f", text.isEmpty() ? "" : ", ", latent, found.kl()[latent]));
-      }
-      console.say("nats of the latents, row by row: " + text);
-      float[] from = Arrays.copyOf(found.z(), model.latentSize());
-      grid(LatentTour.traversal(from, latents, COLUMNS), COLUMNS);
-    }
-
-    void interpolation() throws IOException {
-      float[] ends = codes(images(), 2 * (COLUMNS - 1)).z();
-      int size = model.latentSize();
-      if (ends.length < 2 * size) {
-        throw new UsageException(
-            "--limit " + limit + ": two images lie at the ends; give 2 or more");
-      }
-      ends = Arrays.copyOf(ends, ends.length / (2 * size) * 2 * size);
-      grid(LatentTour.interpolation(ends, size, COLUMNS), COLUMNS);
-    }
-
-    void scatter() throws IOException {
-      Dataset images = images();
-      float[] z = codes(images, 5000).z();
-      int size = model.latentSize();
-      if (size > 2 && z.length == size) {
-        throw new UsageException(
-            "--what scatter: principal components need 2 images or more, not 1; look at more");
-      }
-      LatentChart.write(out, folder.model().name(), z, size, images);
-    }
   }
 }

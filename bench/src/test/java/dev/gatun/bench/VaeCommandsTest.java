@@ -316,7 +316,7 @@ class VaeCommandsTest {
         .fails(2, "two-moons", "nowhere");
     Cli.run("plot", vae, "--out", png, "--what", "manifold", "--limit", 3).fails(2, "--limit");
     Cli.run("plot", vae, "--out", png, "--what", "interpolation", "--limit", 1)
-        .fails(2, "--limit 1", "2 or more");
+        .fails(2, "interpolation", "2 or more");
     Cli.run("plot", four, "--out", png, "--what", "scatter", "--limit", 1)
         .fails(2, "2 images or more");
     Cli.run("plot", vae, "--out", png, "--what", "scatter", "--data", "two-moons")
@@ -343,6 +343,8 @@ class VaeCommandsTest {
     byte[] train = npy("encode", vq, "--data", data, "--split", "train");
     String wide = new String(train, 0, HEADER, StandardCharsets.ISO_8859_1);
     assertTrue(wide.contains("'shape': (90, 16)"), wide); // 2x2 codes of 4 channels
+    byte[] ofPoints = npy("encode", points, "--data", "two-moons", "--limit", 6);
+    assertEquals(6 * 4 * Float.BYTES, content(ofPoints).length); // four latents
   }
 
   /** The codebook's averages, the schedules and the noise go on where they were. */
