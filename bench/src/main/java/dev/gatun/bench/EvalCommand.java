@@ -122,7 +122,7 @@ final class EvalCommand implements Callable<Integer> {
         all.put("data", data.toString());
         all.put("split", split);
         if (scored) {
-          score(scorer, opened, folder, checkpoint, type, images, all);
+          score(scorer, new Scorer.Trained(opened, checkpoint.weights(), type), images, all);
         }
         if (report != null) {
           report.make(console, opened, checkpoint, type, all);
@@ -159,23 +159,10 @@ final class EvalCommand implements Callable<Integer> {
   }
 
   private void score(
-      Scorer scorer,
-      Device opened,
-      RunFolder folder,
-      RunFolder.Checkpoint checkpoint,
-      DType type,
-      Dataset images,
-      Map<String, Object> all) {
+      Scorer scorer, Scorer.Trained trained, Dataset images, Map<String, Object> all) {
     Scorer.Score score;
     try (Progress progress = new Progress(console, "eval", images.count())) {
-      score =
-          scorer.score(
-              opened,
-              folder,
-              checkpoint,
-              type,
-              images,
-              done -> progress.update(done, done + " images"));
+      score = scorer.score(trained, images, done -> progress.update(done, done + " images"));
     }
     all.putAll(score.fields());
     console.say(

@@ -3,6 +3,8 @@ package dev.gatun.bench;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.data.Dataset;
+import dev.gatun.engine.train.Parameters;
+import dev.gatun.models.Average;
 import dev.gatun.models.BoundedModel;
 import dev.gatun.models.LikelihoodModel;
 import dev.gatun.models.Model;
@@ -11,11 +13,8 @@ import dev.gatun.models.diffusion.Ddpm;
 import dev.gatun.models.diffusion.DenoisingModel;
 import dev.gatun.models.diffusion.FlowDensity;
 import dev.gatun.models.train.Evaluator;
-import dev.gatun.models.train.RunFolder;
 import dev.gatun.models.vae.CodingModel;
 import dev.gatun.models.vae.ImportanceEvaluator;
-import java.util.Arrays;
-import java.util.DoubleSummaryStatistics;
 import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
@@ -41,6 +40,13 @@ abstract sealed class Scorer {
   record Score(Map<String, Object> fields, String text, String rate) {}
 
   /**
+   * The weights of a model on a device.
+   *
+   * @param type of activations, where the score does not prescribe f32
+   */
+  record Trained(Device device, Parameters weights, DType type) {}
+
+  /**
    * A model's.
    *
    * @param times terms of a diffusion model's bound; null for the usual number
@@ -58,16 +64,14 @@ abstract sealed class Scorer {
                   ? ": must be positive"
                   : ": is for ddpm of images, whose bound is a sum over times; leave it out"));
     }
-    if (samples != null && (samples <= 0 || !(model instanceof BoundedModel))) {
+    if (samples != null && !(model instanceof BoundedModel)) {
       throw new UsageException(
           "--samples "
               + samples
-              + (samples <= 0
-                  ? ": must be positive"
-                  : ": is for VAEs, whose likelihood is estimated by samples; leave it out"));
+              + ": is for VAEs, whose likelihood is estimated by samples; leave it out");
     }
     return switch (model) {
-      case LikelihoodModel exact -> new Exact();
+      case LikelihoodModel exact -> new Exact(exact);
       case DenoisingModel points when points.dataType() == DType.F32 -> new Flow(points);
       case Ddpm ddpm -> new Bound(ddpm, times);
       case BoundedModel bounded -> new Importance(bounded, samples == null ? 1 : samples);
@@ -75,13 +79,12 @@ abstract sealed class Scorer {
     };
   }
 
-  abstract Score score(
-      Device device,
-      RunFolder folder,
-      RunFolder.Checkpoint checkpoint,
-      DType type,
-      Dataset images,
-      IntConsumer progress);
+  /**
+   * Scores images.
+   *
+   * @param trained the same model
+   */
+  abstract Score score(Trained trained, Dataset images, IntConsumer progress);
 
   static void requireFinite(double score) {
     if (!Double.isFinite(score)) {
@@ -94,17 +97,17 @@ abstract sealed class Scorer {
   }
 
   private static final class Exact extends Scorer {
+    private final LikelihoodModel model;
+
+    Exact(LikelihoodModel model) {
+      this.model = model;
+    }
+
     @Override
-    Score score(
-        Device device,
-        RunFolder folder,
-        RunFolder.Checkpoint checkpoint,
-        DType type,
-        Dataset images,
-        IntConsumer progress) {
+    Score score(Trained trained, Dataset images, IntConsumer progress) {
       Evaluator.Score score;
       try (Evaluator evaluator =
-          new Evaluator(device, folder.model(), checkpoint.weights(), type)) {
+          new Evaluator(trained.device, model, trained.weights, trained.type)) {
         score = evaluator.score(images, images.count(), progress);
       }
       requireFinite(score.bitsPerDim());
@@ -135,16 +138,10 @@ abstract sealed class Scorer {
     }
 
     @Override
-    Score score(
-        Device device,
-        RunFolder folder,
-        RunFolder.Checkpoint checkpoint,
-        DType type,
-        Dataset images,
-        IntConsumer progress) {
+    Score score(Trained trained, Dataset images, IntConsumer progress) {
       BoundEvaluator.Score score;
       try (BoundEvaluator evaluator =
-          new BoundEvaluator(device, model, checkpoint.weights(), SEED)) {
+          new BoundEvaluator(trained.device, model, trained.weights, SEED)) {
         score =
             UsageException.ifRefused(
                 () -> evaluator.score(images, images.count(), terms, progress));
@@ -178,27 +175,19 @@ abstract sealed class Scorer {
     }
 
     @Override
-    Score score(
-        Device device,
-        RunFolder folder,
-        RunFolder.Checkpoint checkpoint,
-        DType type,
-        Dataset images,
-        IntConsumer progress) {
+    Score score(Trained trained, Dataset images, IntConsumer progress) {
       long start = System.nanoTime();
       double[] nats;
-      try (FlowDensity density = new FlowDensity(device, model, checkpoint.weights(), FLOW_STEPS)) {
+      try (FlowDensity density =
+          new FlowDensity(trained.device, model, trained.weights, FLOW_STEPS)) {
         nats = density.nats(images.points(), progress);
       }
-      DoubleSummaryStatistics all = Arrays.stream(nats).summaryStatistics();
-      requireFinite(all.getAverage());
-      double squares =
-          Arrays.stream(nats).map(x -> (x - all.getAverage()) * (x - all.getAverage())).sum();
-      double error = Math.sqrt(squares / Math.max(1, nats.length - 1) / nats.length);
+      Average average = Average.of(nats);
+      requireFinite(average.mean());
       Map<String, Object> fields = new LinkedHashMap<>();
-      fields.put("nats", all.getAverage());
+      fields.put("nats", average.mean());
       fields.put("natsAre", "density along the probability flow");
-      fields.put("natsError", error);
+      fields.put("natsError", average.standardError());
       fields.put("flowSteps", FLOW_STEPS);
       fields.put("images", nats.length);
       fields.put("seconds", (System.nanoTime() - start) / 1e9);
@@ -207,8 +196,8 @@ abstract sealed class Scorer {
           String.format(
               Locale.ROOT,
               "%.3f nats (density along the probability flow, +- %.3f)",
-              all.getAverage(),
-              error),
+              average.mean(),
+              average.standardError()),
           "");
     }
   }
@@ -222,29 +211,19 @@ abstract sealed class Scorer {
     Importance(BoundedModel model, int samples) {
       this.model = model;
       this.samples = samples;
-      if (samples > model.mostSamples()) {
-        throw new UsageException(
-            "--samples "
-                + samples
-                + ": "
-                + model.name()
-                + (model.mostSamples() == 1
-                    ? " has one latent for an image; leave it out"
-                    : " is given at most " + model.mostSamples() + " of an image"));
+      try {
+        model.requireSamples(samples);
+      } catch (IllegalArgumentException e) {
+        throw new UsageException("--" + e.getMessage(), e);
       }
     }
 
     @Override
-    Score score(
-        Device device,
-        RunFolder folder,
-        RunFolder.Checkpoint checkpoint,
-        DType type,
-        Dataset images,
-        IntConsumer progress) {
+    Score score(Trained trained, Dataset images, IntConsumer progress) {
       ImportanceEvaluator.Score score;
       try (ImportanceEvaluator evaluator =
-          new ImportanceEvaluator(device, model, checkpoint.weights(), DType.F32, samples, SEED)) {
+          new ImportanceEvaluator(
+              trained.device, model, trained.weights, DType.F32, samples, SEED)) {
         score = evaluator.score(images, images.count(), progress);
       }
       requireFinite(score.unit());

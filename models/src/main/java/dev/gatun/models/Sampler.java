@@ -52,6 +52,14 @@ public interface Sampler extends AutoCloseable {
       }
     }
 
+    /** Throws {@link IllegalArgumentException} in one line where images are to be completed. */
+    public void requireNothingGiven(Model model) {
+      if (givenRows > 0) {
+        throw new IllegalArgumentException(
+            model.name() + " draws whole images: it cannot complete one; use a PixelCNN");
+      }
+    }
+
     /** The label of an image. */
     public byte label(int image, int classes) {
       return (byte) (label != null ? label : image % classes);

@@ -13,8 +13,10 @@ import dev.gatun.engine.op.Diffuse;
 import dev.gatun.engine.op.Split;
 import dev.gatun.engine.op.VariationalBound;
 import dev.gatun.engine.train.Parameters;
+import dev.gatun.models.Average;
 import dev.gatun.models.Condition;
 import dev.gatun.models.Model;
+import dev.gatun.models.train.ImageBatch;
 import dev.gatun.models.train.Trainer;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -35,8 +37,7 @@ public final class BoundEvaluator implements AutoCloseable {
   private final Ddpm model;
   private final NoiseSchedule schedule;
   private final Owned owned = new Owned();
-  private final Tensor images;
-  private final Tensor labels;
+  private final ImageBatch batch;
   private final Tensor condition; // or null
   private final Tensor coefficients;
   private final Tensor times;
@@ -57,9 +58,7 @@ public final class BoundEvaluator implements AutoCloseable {
     schedule = model.schedule();
     Model.ImageShape s = model.imageShape();
     try {
-      images =
-          owned.add(Tensor.allocate(device, DType.U8, BATCH, s.height(), s.width(), s.channels()));
-      labels = owned.add(Tensor.allocate(device, DType.U8, BATCH));
+      batch = owned.add(new ImageBatch(device, model, BATCH));
       int shown = model.condition().channels(s);
       condition =
           shown == 0
@@ -74,7 +73,7 @@ public final class BoundEvaluator implements AutoCloseable {
 
       Graph graph = new Graph();
       Value at = graph.bind(times);
-      Value pixels = graph.bind(images);
+      Value pixels = graph.bind(batch.images());
       Value x =
           graph
               .apply(
@@ -84,7 +83,7 @@ public final class BoundEvaluator implements AutoCloseable {
       Model.Input input =
           new Model.Input(
               pixels,
-              graph.bind(labels),
+              graph.bind(batch.labels()),
               condition == null ? null : graph.bind(condition),
               DType.F32,
               null);
@@ -121,10 +120,7 @@ public final class BoundEvaluator implements AutoCloseable {
    */
   public Score score(Dataset data, int limit, int count, IntConsumer progress) {
     Trainer.requireFits(model, data);
-    int scored = Math.min(limit, data.count());
-    if (scored < 1) {
-      throw new IllegalArgumentException("no images to score: limit " + limit + " of " + data);
-    }
+    int scored = ImageBatch.count(data, limit);
     int between = schedule.steps() - 1;
     if (count < Math.min(1, between) || count > between) {
       throw new IllegalArgumentException(
@@ -132,34 +128,21 @@ public final class BoundEvaluator implements AutoCloseable {
     }
     long start = System.nanoTime();
     draws = 0;
-    double sum = 0;
-    double squares = 0;
+    double[] all = new double[scored];
     for (int first = 0; first < scored; first += BATCH) {
-      int here = Math.min(BATCH, scored - first);
-      for (double bits : batch(data, first, here, count)) {
-        sum += bits;
-        squares += bits * bits;
-      }
+      int here = batch.load(data, first, scored);
+      System.arraycopy(bits(first, here, count), 0, all, first, here);
       progress.accept(first + here);
     }
-    double mean = sum / scored;
-    double variance = Math.max(0, squares / scored - mean * mean);
-    double error = Math.sqrt(variance / Math.max(1, scored - 1));
-    return new Score(mean, error, scored, (System.nanoTime() - start) / 1e9);
+    Average bits = Average.of(all);
+    double seconds = (System.nanoTime() - start) / 1e9;
+    return new Score(bits.mean(), bits.standardError(), scored, seconds);
   }
 
-  private double[] batch(Dataset data, int first, int here, int count) {
+  /** Of the images that were loaded, which are those from {@code first} on. */
+  private double[] bits(int first, int here, int count) {
     Model.ImageShape shape = model.imageShape();
-    byte[] pixels = new byte[BATCH * shape.dimensions()];
-    byte[] own = new byte[BATCH];
-    for (int i = 0; i < here; i++) {
-      data.image(first + i, pixels, i * shape.dimensions());
-      if (model.classes() > 0) {
-        own[i] = (byte) data.label(first + i);
-      }
-    }
-    images.write(pixels);
-    labels.write(own);
+    byte[] pixels = batch.bytes();
     if (model.condition() != Condition.NONE) {
       condition.write(model.condition().of(pixels, BATCH, shape));
     }

@@ -12,6 +12,7 @@ import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.EncodingModel;
 import dev.gatun.models.Model;
 import dev.gatun.models.metrics.Features;
+import dev.gatun.models.train.ImageBatch;
 import dev.gatun.models.train.Trainer;
 import java.util.function.IntConsumer;
 
@@ -21,7 +22,7 @@ public final class Encodings implements AutoCloseable {
 
   private final EncodingModel model;
   private final Owned owned = new Owned();
-  private final Tensor images; // (BATCH, H, W, C) u8
+  private final ImageBatch batch;
   private final Program program;
   private final Tensor encoded; // BATCH x F, f32
 
@@ -34,17 +35,13 @@ public final class Encodings implements AutoCloseable {
   public Encodings(Device device, EncodingModel model, Parameters weights, DType dtype) {
     this.model = model;
     try {
-      Model.ImageShape shape = model.imageShape();
-      images =
-          owned.add(
-              Tensor.allocate(
-                  device, DType.U8, BATCH, shape.height(), shape.width(), shape.channels()));
+      batch = owned.add(new ImageBatch(device, model, BATCH));
       Graph graph = new Graph();
       Value features =
           model.encode(
               graph,
               name -> graph.bind(weights.get(name)),
-              new Model.Input(graph.bind(images), null, dtype, null));
+              new Model.Input(graph.bind(batch.images()), null, dtype, null));
       program = owned.add(graph.compile(device, features));
       encoded = program.tensor(features);
     } catch (RuntimeException | Error e) {
@@ -64,15 +61,9 @@ public final class Encodings implements AutoCloseable {
   public Features of(Dataset data, IntConsumer progress) {
     Trainer.requireFits(model, data);
     int features = model.features();
-    int size = model.imageShape().dimensions();
     float[] all = new float[Math.multiplyExact(data.count(), features)];
-    byte[] batch = new byte[BATCH * size];
     for (int first = 0; first < data.count(); first += BATCH) {
-      int here = Math.min(BATCH, data.count() - first);
-      for (int i = 0; i < here; i++) {
-        data.image(first + i, batch, i * size);
-      }
-      images.write(batch);
+      int here = batch.load(data, first, data.count());
       program.run();
       System.arraycopy(encoded.toFloats(), 0, all, first * features, here * features);
       progress.accept(first + here);

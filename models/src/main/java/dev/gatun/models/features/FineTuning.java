@@ -5,13 +5,13 @@ import dev.gatun.engine.Device;
 import dev.gatun.engine.Graph;
 import dev.gatun.engine.Owned;
 import dev.gatun.engine.Program;
-import dev.gatun.engine.Tensor;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.data.Dataset;
 import dev.gatun.engine.train.ParameterSpec;
 import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.EncodingModel;
 import dev.gatun.models.Model;
+import dev.gatun.models.train.ImageBatch;
 import dev.gatun.models.train.TrainConfig;
 import dev.gatun.models.train.Trainer;
 import java.util.function.IntConsumer;
@@ -109,28 +109,19 @@ public final class FineTuning {
 
   private static double accuracy(
       Device device, EncoderClassifier classifier, Parameters weights, Dataset test) {
-    Model.ImageShape shape = classifier.imageShape();
     try (Owned owned = new Owned()) {
-      Tensor images =
-          owned.add(
-              Tensor.allocate(
-                  device, DType.U8, BATCH, shape.height(), shape.width(), shape.channels()));
+      ImageBatch batch = owned.add(new ImageBatch(device, classifier, BATCH));
       Graph graph = new Graph();
       Value logits =
           classifier.logits(
               graph,
               name -> graph.bind(weights.get(name)),
-              new Model.Input(graph.bind(images), null, DType.F32, null));
+              new Model.Input(graph.bind(batch.images()), null, DType.F32, null));
       Program program = owned.add(graph.compile(device, logits));
-      byte[] batch = new byte[BATCH * shape.dimensions()];
       int classes = classifier.classes();
       int right = 0;
       for (int first = 0; first < test.count(); first += BATCH) {
-        int here = Math.min(BATCH, test.count() - first);
-        for (int i = 0; i < here; i++) {
-          test.image(first + i, batch, i * shape.dimensions());
-        }
-        images.write(batch);
+        int here = batch.load(test, first, test.count());
         program.run();
         float[] said = program.tensor(logits).toFloats();
         for (int i = 0; i < here; i++) {

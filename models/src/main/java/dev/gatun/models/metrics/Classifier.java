@@ -15,11 +15,13 @@ import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.Model;
 import dev.gatun.models.Records;
 import dev.gatun.models.train.DivergedException;
+import dev.gatun.models.train.ImageBatch;
 import dev.gatun.models.train.TrainConfig;
 import dev.gatun.models.train.Trainer;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
@@ -96,7 +98,7 @@ public final class Classifier implements AutoCloseable {
   private final Parameters weights;
   private final String hash;
   private final Owned owned = new Owned();
-  private final Tensor images; // (BATCH, H, W, C) u8
+  private final ImageBatch batch;
   private final Program program;
   private final Tensor features; // (BATCH, 1, 1, D) f32
   private final Tensor logits; // (BATCH, 1, 1, K) f32
@@ -108,15 +110,11 @@ public final class Classifier implements AutoCloseable {
     this.weights = owned.add(weights);
     try {
       hash = Sha256.of(weights.entries(""));
-      Model.ImageShape shape = net.imageShape();
-      images =
-          owned.add(
-              Tensor.allocate(
-                  device, DType.U8, BATCH, shape.height(), shape.width(), shape.channels()));
+      batch = owned.add(new ImageBatch(device, net, BATCH));
       Graph graph = new Graph();
       Map<String, Value> bound = new TreeMap<>();
       net.parameters().forEach(p -> bound.put(p.name(), graph.bind(weights.get(p.name()))));
-      Value said = net.features(graph, bound::get, graph.bind(images), DType.F32);
+      Value said = net.features(graph, bound::get, graph.bind(batch.images()), DType.F32);
       Value classes = net.logits(graph, bound::get, said);
       program = owned.add(graph.compile(device, said, classes));
       features = program.tensor(said);
@@ -302,12 +300,13 @@ public final class Classifier implements AutoCloseable {
    * @throws IllegalArgumentException if they are not as many, of the data set's size
    */
   public Features features(byte[] pixels, int count) {
-    int size = net.imageShape().dimensions();
-    if (count < 0 || pixels.length != (long) count * size) {
+    Model.ImageShape s = net.imageShape();
+    if (count < 0 || pixels.length != (long) count * s.dimensions()) {
       throw new IllegalArgumentException(
-          pixels.length + " bytes are not " + count + " images of " + net.imageShape());
+          pixels.length + " bytes are not " + count + " images of " + s);
     }
-    return run(count, (image, to, at) -> System.arraycopy(pixels, image * size, to, at, size));
+    return features(
+        Dataset.of("images", s.height(), s.width(), s.channels(), pixels, null, 0, List.of()));
   }
 
   /**
@@ -317,7 +316,12 @@ public final class Classifier implements AutoCloseable {
    */
   public Features features(Dataset data) {
     requireSize(data);
-    return run(data.count(), data::image);
+    float[] all = new float[Math.multiplyExact(data.count(), size())];
+    for (int first = 0; first < data.count(); first += BATCH) {
+      int here = run(data, first);
+      System.arraycopy(features.toFloats(), 0, all, first * size(), here * size());
+    }
+    return new Features(data.count(), size(), all);
   }
 
   private void requireSize(Dataset data) {
@@ -334,27 +338,12 @@ public final class Classifier implements AutoCloseable {
     }
   }
 
-  /** Copies an image to a place in a batch. */
-  @FunctionalInterface
-  private interface Source {
-    void copy(int image, byte[] to, int at);
-  }
-
-  private Features run(int count, Source source) {
-    float[] all = new float[Math.multiplyExact(count, size())];
-    for (int first = 0; first < count; first += BATCH) {
-      int here = runBatch(first, count, source);
-      System.arraycopy(features.toFloats(), 0, all, first * size(), here * size());
-    }
-    return new Features(count, size(), all);
-  }
-
   /** The share of a set's images that it puts in their classes. */
   private double accuracy(Dataset data) {
     int classes = net.classes();
     int right = 0;
     for (int first = 0; first < data.count(); first += BATCH) {
-      int here = runBatch(first, data.count(), data::image);
+      int here = run(data, first);
       float[] said = logits.toFloats();
       for (int i = 0; i < here; i++) {
         int best = 0;
@@ -368,14 +357,8 @@ public final class Classifier implements AutoCloseable {
   }
 
   /** Runs the network on the images from {@code first} on; returns how many there were. */
-  private int runBatch(int first, int count, Source source) {
-    int here = Math.min(BATCH, count - first);
-    int size = net.imageShape().dimensions();
-    byte[] batch = new byte[BATCH * size];
-    for (int i = 0; i < here; i++) {
-      source.copy(first + i, batch, i * size);
-    }
-    images.write(batch);
+  private int run(Dataset data, int first) {
+    int here = batch.load(data, first, data.count());
     program.run();
     return here;
   }

@@ -3,8 +3,8 @@ package dev.gatun.models.train;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Device;
 import dev.gatun.engine.Graph;
+import dev.gatun.engine.Owned;
 import dev.gatun.engine.Program;
-import dev.gatun.engine.Tensor;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.data.Dataset;
 import dev.gatun.engine.train.Parameters;
@@ -17,9 +17,9 @@ public final class Evaluator implements AutoCloseable {
   private static final int BATCH = 64;
 
   private final LikelihoodModel model;
-  private final Tensor images;
+  private final Owned owned = new Owned();
+  private final ImageBatch batch;
   private final Program program;
-  private final Tensor labels;
   private final Value terms;
 
   /**
@@ -29,22 +29,15 @@ public final class Evaluator implements AutoCloseable {
    */
   public Evaluator(Device device, Model model, Parameters weights, DType dtype) {
     this.model = LikelihoodModel.of(model);
-    Model.ImageShape shape = model.imageShape();
-    images =
-        Tensor.allocate(device, DType.U8, BATCH, shape.height(), shape.width(), shape.channels());
-    Tensor classes = null;
     try {
-      classes = Tensor.allocate(device, DType.U8, BATCH);
+      batch = owned.add(new ImageBatch(device, model, BATCH));
       Graph graph = new Graph();
-      Model.Input input = new Model.Input(graph.bind(images), graph.bind(classes), dtype, null);
+      Model.Input input =
+          new Model.Input(graph.bind(batch.images()), graph.bind(batch.labels()), dtype, null);
       terms = this.model.nats(graph, name -> graph.bind(weights.get(name)), input).terms();
-      program = graph.compile(device, terms);
-      labels = classes;
+      program = owned.add(graph.compile(device, terms));
     } catch (RuntimeException | Error e) {
-      images.close();
-      if (classes != null) {
-        classes.close();
-      }
+      owned.close();
       throw e;
     }
   }
@@ -63,27 +56,12 @@ public final class Evaluator implements AutoCloseable {
    */
   public Score score(Dataset data, int limit, IntConsumer progress) {
     Trainer.requireFits(model, data);
-    int count = Math.min(limit, data.count());
-    if (count < 1) {
-      throw new IllegalArgumentException("no images to score: limit " + limit + " of " + data);
-    }
+    int count = ImageBatch.count(data, limit);
     int size = model.imageShape().dimensions();
-    byte[] batch = new byte[BATCH * size];
     double nats = 0;
     long start = System.nanoTime();
     for (int first = 0; first < count; first += BATCH) {
-      int here = Math.min(BATCH, count - first);
-      for (int i = 0; i < here; i++) {
-        data.image(first + i, batch, i * size);
-      }
-      images.write(batch);
-      if (model.classes() > 0) {
-        byte[] own = new byte[BATCH];
-        for (int i = 0; i < here; i++) {
-          own[i] = (byte) data.label(first + i);
-        }
-        labels.write(own);
-      }
+      int here = batch.load(data, first, count);
       program.run();
       float[] rows = program.tensor(terms).toFloats();
       for (int i = 0; i < here * (rows.length / BATCH); i++) {
@@ -97,8 +75,6 @@ public final class Evaluator implements AutoCloseable {
 
   @Override
   public void close() {
-    program.close();
-    labels.close();
-    images.close();
+    owned.close();
   }
 }

@@ -218,7 +218,11 @@ public final class Trainer implements AutoCloseable {
       loss = model.loss(graph, known::get, input);
       for (Model.Statistic statistic : model.statistics()) {
         Tensor sum = owned.add(Tensor.allocate(lane, weights.get(statistic.name()).spec()));
-        graph.store(input.training().observed().get(statistic.name()), sum);
+        Value seen = input.training().observed().get(statistic.name());
+        if (seen == null) {
+          throw new IllegalStateException("the loss does not observe " + statistic.name());
+        }
+        graph.store(seen, sum);
         observed.put(statistic.name(), sum);
       }
       List<Value> all = graph.gradients(loss, List.copyOf(bound.values()), (float) share);

@@ -1,13 +1,11 @@
 package dev.gatun.models.vae;
 
-import dev.gatun.engine.DType;
 import dev.gatun.engine.Graph;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.op.Dropout;
-import dev.gatun.engine.op.ImportanceBound;
 import dev.gatun.engine.op.Reshape;
 import dev.gatun.engine.train.ParameterSpec;
-import java.util.ArrayList;
+import dev.gatun.models.WeightedNats;
 import java.util.List;
 
 /**
@@ -17,7 +15,7 @@ import java.util.List;
  * @see "Hinton and Salakhutdinov 2006, Reducing the Dimensionality of Data with Neural Networks"
  * @see "Vincent et al. 2010, Stacked Denoising Autoencoders, section 3.3: masking noise"
  */
-public final class Autoencoder implements CodingModel {
+public final class Autoencoder extends NetworkModel {
   private static final String NAME = "autoencoder";
 
   /**
@@ -45,18 +43,14 @@ public final class Autoencoder implements CodingModel {
   }
 
   private final Config config;
-  private final VaeNetwork network;
 
   public Autoencoder(Config config) {
-    this.config = config;
-    network =
+    super(
+        NAME,
+        config.likelihood,
         new VaeNetwork(
-            config.network, config.latents, config.latents, config.likelihood.parameters());
-  }
-
-  @Override
-  public String name() {
-    return NAME;
+            config.network, config.latents, config.latents, config.likelihood.parameters()));
+    this.config = config;
   }
 
   @Override
@@ -65,40 +59,8 @@ public final class Autoencoder implements CodingModel {
   }
 
   @Override
-  public Pixels pixels() {
-    return config.likelihood;
-  }
-
-  @Override
-  public List<ParameterSpec> parameters() {
-    List<ParameterSpec> all = new ArrayList<>(network.encoderParameters());
-    all.addAll(network.decoderParameters());
-    return all;
-  }
-
-  @Override
-  public List<ParameterSpec> encoderParameters() {
-    return network.encoderParameters();
-  }
-
-  @Override
-  public ImageShape imageShape() {
-    return config.network.shape();
-  }
-
-  @Override
-  public int levels() {
-    return VaeNetwork.LEVELS;
-  }
-
-  @Override
-  public DType dataType() {
-    return config.network.points() ? DType.F32 : DType.U8;
-  }
-
-  @Override
-  public int classes() {
-    return 0;
+  List<ParameterSpec> latentParameters() {
+    return List.of();
   }
 
   @Override
@@ -109,7 +71,7 @@ public final class Autoencoder implements CodingModel {
   /** Of an image: its squared error's half, or the nats of another measure. */
   @Override
   public Value loss(Graph g, Weights w, Input input) {
-    Value images = network.scaled(g, input.images(), input.type());
+    Value images = network().scaled(g, input.images(), input.type());
     Value shown = images;
     if (config.corruption > 0) {
       Training training = input.training();
@@ -117,9 +79,8 @@ public final class Autoencoder implements CodingModel {
           g.apply(
               new Dropout(config.corruption, training.dropoutSeed(), 0), images, training.step());
     }
-    Value said = decode(g, w, network.encode(g, w, shown), input.type());
-    Value nats = g.apply(config.likelihood.nats(input.type()), said, input.images());
-    return g.apply(new ImportanceBound(1, List.of(1.0)), List.of(nats)).getFirst();
+    Value nats = nats(g, w, network().encode(g, w, shown), input);
+    return WeightedNats.of(nats, 1).mean(g);
   }
 
   @Override
@@ -132,10 +93,6 @@ public final class Autoencoder implements CodingModel {
     return config.latents;
   }
 
-  private Value head(Graph g, Weights w, Input input) {
-    return network.encode(g, w, network.scaled(g, input.images(), input.type()));
-  }
-
   @Override
   public Value encode(Graph g, Weights w, Input input) {
     Value head = head(g, w, input);
@@ -145,10 +102,5 @@ public final class Autoencoder implements CodingModel {
   @Override
   public Value code(Graph g, Weights w, Input input, Value step) {
     return head(g, w, input);
-  }
-
-  @Override
-  public Value decode(Graph g, Weights w, Value z, DType type) {
-    return network.decode(g, w, z, type);
   }
 }

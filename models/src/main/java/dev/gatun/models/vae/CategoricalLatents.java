@@ -7,6 +7,7 @@ import dev.gatun.engine.op.CategoricalLogProbability;
 import dev.gatun.engine.op.CategoricalSample;
 import dev.gatun.engine.op.GumbelSoftmax;
 import dev.gatun.engine.train.ParameterSpec;
+import dev.gatun.models.WeightedNats;
 import java.util.Arrays;
 import java.util.List;
 
@@ -83,7 +84,8 @@ record CategoricalLatents(int latents, int categories, GumbelSoftmax.Temperature
   public Drawn draw(Scope s, Value head, Noise noise, int samples) {
     Value z = sample(s, head, noise, samples);
     Value posterior = s.apply(new CategoricalLogProbability(categories), z, head);
-    return new Drawn(z, List.of(posterior), List.of(1.0), latents * Math.log(categories));
+    double prior = -latents * Math.log(categories);
+    return new Drawn(z, new WeightedNats(List.of(posterior), List.of(1.0), -prior));
   }
 
   @Override

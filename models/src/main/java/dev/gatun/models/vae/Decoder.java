@@ -9,7 +9,6 @@ import dev.gatun.engine.Program;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.train.Parameters;
-import dev.gatun.models.Model;
 import java.util.Arrays;
 
 /** Makes images, or points, of latents, a batch at a time. */
@@ -43,7 +42,21 @@ public final class Decoder implements AutoCloseable {
    * @return [count,H,W,C], in [-1,1]; of points the coordinates
    */
   public float[] means(float[] z) {
-    return decode(z, null);
+    return decode(z, mean(model));
+  }
+
+  private static Draw mean(CodingModel model) {
+    return (index, first, second) -> model.pixels().mean(first, second);
+  }
+
+  /**
+   * What pixels most nearly are.
+   *
+   * @param said what the model's decoder says, [M,H,W,P*C]
+   * @param colours written from {@code at} on, so many numbers
+   */
+  static void means(CodingModel model, float[] said, float[] colours, int at, int count) {
+    read(model, said, colours, at, count, mean(model));
   }
 
   /**
@@ -70,6 +83,7 @@ public final class Decoder implements AutoCloseable {
         });
   }
 
+  /** The colour of number {@code index}, by what is said of it. */
   private interface Draw {
     double of(int index, double first, double second);
   }
@@ -80,27 +94,28 @@ public final class Decoder implements AutoCloseable {
       throw new IllegalArgumentException(z.length + " numbers in latents of " + size);
     }
     int count = z.length / size;
-    Model.ImageShape shape = model.imageShape();
-    int channels = shape.channels();
-    int each = model.pixels().parameters() * channels;
-    float[] all = new float[Math.multiplyExact(count, shape.dimensions())];
+    int dimensions = model.imageShape().dimensions();
+    float[] all = new float[Math.multiplyExact(count, dimensions)];
     for (int from = 0; from < count; from += BATCH) {
       int here = Math.min(BATCH, count - from);
       latents.write(
           Arrays.copyOf(Arrays.copyOfRange(z, from * size, (from + here) * size), BATCH * size));
       program.run();
       float[] values = program.tensor(said).toFloats();
-      for (int i = 0; i < here * shape.dimensions(); i++) {
-        int at = i / channels * each + i % channels;
-        double first = values[at];
-        double second = each > channels ? values[at + channels] : 0;
-        int index = from * shape.dimensions() + i;
-        all[index] =
-            (float)
-                (draw == null ? model.pixels().mean(first, second) : draw.of(index, first, second));
-      }
+      read(model, values, all, from * dimensions, here * dimensions, draw);
     }
     return all;
+  }
+
+  private static void read(
+      CodingModel model, float[] said, float[] colours, int at, int count, Draw draw) {
+    int channels = model.imageShape().channels();
+    int each = model.pixels().parameters() * channels;
+    for (int i = 0; i < count; i++) {
+      int k = i / channels * each + i % channels;
+      double second = each > channels ? said[k + channels] : 0;
+      colours[at + i] = (float) draw.of(at + i, said[k], second);
+    }
   }
 
   /** Colours in [-1,1], rounded to the nearest of 256 levels. */

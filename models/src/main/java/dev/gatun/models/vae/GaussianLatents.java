@@ -5,9 +5,9 @@ import dev.gatun.engine.Value;
 import dev.gatun.engine.op.GaussianKl;
 import dev.gatun.engine.op.GaussianMixture;
 import dev.gatun.engine.op.GaussianSample;
-import dev.gatun.engine.op.ImportanceBound;
 import dev.gatun.engine.op.Split;
 import dev.gatun.engine.train.ParameterSpec;
+import dev.gatun.models.WeightedNats;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -57,8 +57,7 @@ record GaussianLatents(int size, Prior prior) implements Latents {
       return new Trained(z, s.graph().apply(new GaussianKl(), List.of(head)).get(1));
     }
     Drawn drawn = draw(s, head, noise, 1);
-    return new Trained(
-        drawn.z(), s.graph().apply(new ImportanceBound(1, drawn.factors()), drawn.ratios()).get(0));
+    return new Trained(drawn.z(), drawn.ratio().mean(s.graph()));
   }
 
   private static List<Value> sample(Scope s, Value head, Noise noise, int samples) {
@@ -71,7 +70,7 @@ record GaussianLatents(int size, Prior prior) implements Latents {
   public Drawn draw(Scope s, Value head, Noise noise, int samples) {
     Value z = sample(s, head, noise, samples).getFirst();
     Value posterior = s.apply(new GaussianMixture(1), z, head);
-    return new Drawn(z, List.of(posterior, density(s, z)), List.of(1.0, -1.0), 0);
+    return new Drawn(z, WeightedNats.of(posterior, 1).plus(WeightedNats.of(density(s, z), -1)));
   }
 
   /** log p(z), [M] f32. */

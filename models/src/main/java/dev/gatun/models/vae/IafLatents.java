@@ -14,7 +14,6 @@ import dev.gatun.engine.op.GaussianKl;
 import dev.gatun.engine.op.GaussianMixture;
 import dev.gatun.engine.op.GaussianSample;
 import dev.gatun.engine.op.IafStep;
-import dev.gatun.engine.op.ImportanceBound;
 import dev.gatun.engine.op.MaskChannels;
 import dev.gatun.engine.op.Relu;
 import dev.gatun.engine.op.Reshape;
@@ -22,6 +21,7 @@ import dev.gatun.engine.op.ReverseChannels;
 import dev.gatun.engine.op.Split;
 import dev.gatun.engine.op.Taps;
 import dev.gatun.engine.train.ParameterSpec;
+import dev.gatun.models.WeightedNats;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -155,8 +155,7 @@ record IafLatents(int size, int steps, int width, int context) implements Latent
   @Override
   public Trained train(Scope s, Value head, Noise noise) {
     Drawn drawn = draw(s, head, noise, 1);
-    return new Trained(
-        drawn.z(), s.graph().apply(new ImportanceBound(1, drawn.factors()), drawn.ratios()).get(0));
+    return new Trained(drawn.z(), drawn.ratio().mean(s.graph()));
   }
 
   @Override
@@ -173,14 +172,13 @@ record IafLatents(int size, int steps, int width, int context) implements Latent
             .getFirst();
     Flowed flowed = flow(s, first, parts.get(1));
     Value standard = s.apply(new Fill(TensorSpec.of(DType.F32, 1, 2 * size), 0));
+    Value posterior = s.apply(new GaussianMixture(1), first, parts.get(0));
+    Value prior = s.apply(new GaussianMixture(1), flowed.z, standard);
     return new Drawn(
         flowed.z,
-        List.of(
-            s.apply(new GaussianMixture(1), first, parts.get(0)),
-            flowed.logDeterminant,
-            s.apply(new GaussianMixture(1), flowed.z, standard)),
-        List.of(1.0, -1.0, -1.0),
-        0);
+        WeightedNats.of(posterior, 1)
+            .plus(WeightedNats.of(flowed.logDeterminant, -1))
+            .plus(WeightedNats.of(prior, -1)));
   }
 
   /** Of the Gaussian that the flow begins with. */

@@ -10,8 +10,8 @@ import dev.gatun.engine.Value;
 import dev.gatun.engine.data.Dataset;
 import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.Model;
+import dev.gatun.models.train.ImageBatch;
 import dev.gatun.models.train.Trainer;
-import java.lang.foreign.MemorySegment;
 
 /** The latents that stand for images, a batch at a time. */
 public final class ImageCodes implements AutoCloseable {
@@ -19,7 +19,7 @@ public final class ImageCodes implements AutoCloseable {
 
   private final CodingModel model;
   private final Owned owned = new Owned();
-  private final Tensor images;
+  private final ImageBatch batch;
   private final Tensor step;
   private final Program program;
   private final Value codes;
@@ -28,16 +28,12 @@ public final class ImageCodes implements AutoCloseable {
   /** Prepares the network. */
   public ImageCodes(Device device, CodingModel model, Parameters weights, DType type) {
     this.model = model;
-    Model.ImageShape s = model.imageShape();
     try {
-      images =
-          owned.add(
-              Tensor.allocate(
-                  device, model.dataType(), BATCH, s.height(), s.width(), s.channels()));
+      batch = owned.add(new ImageBatch(device, model, BATCH));
       step = owned.add(Tensor.allocate(device, DType.F64, 1));
       Graph graph = new Graph();
       Model.Weights bound = name -> graph.bind(weights.get(name));
-      Model.Input input = new Model.Input(graph.bind(images), null, type, null);
+      Model.Input input = new Model.Input(graph.bind(batch.images()), null, type, null);
       codes = model.code(graph, bound, input, graph.bind(step));
       kl = model instanceof Vae vae ? vae.klByLatent(graph, bound, input) : null;
       program =
@@ -69,13 +65,7 @@ public final class ImageCodes implements AutoCloseable {
     double[] sum = kl == null ? null : new double[kl.shape().elements()];
     int batches = 0;
     for (int first = 0; first < count; first += BATCH) {
-      byte[] bytes = new byte[BATCH * data.imageBytes()];
-      int here = Math.min(BATCH, count - first);
-      for (int i = 0; i < BATCH; i++) {
-        // the last batch is filled up with the first images of it, so that its KL is of images
-        data.image(first + i % here, bytes, i * data.imageBytes());
-      }
-      images.write(MemorySegment.ofArray(bytes));
+      int here = batch.load(data, first, count);
       step.writeDoubles(first);
       program.run();
       System.arraycopy(program.tensor(codes).toFloats(), 0, z, first * size, here * size);

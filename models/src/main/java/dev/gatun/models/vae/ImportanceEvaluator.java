@@ -8,12 +8,16 @@ import dev.gatun.engine.Program;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.data.Dataset;
-import dev.gatun.engine.op.ImportanceBound;
 import dev.gatun.engine.train.Parameters;
+import dev.gatun.models.Average;
 import dev.gatun.models.BoundedModel;
 import dev.gatun.models.Model;
+import dev.gatun.models.WeightedNats;
+import dev.gatun.models.train.ImageBatch;
 import dev.gatun.models.train.Trainer;
-import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
 import java.util.function.IntConsumer;
 
 /**
@@ -29,14 +33,18 @@ public final class ImportanceEvaluator implements AutoCloseable {
   private final BoundedModel model;
   private final int samples;
   private final int images; // at a time
-  private final int drawn; // samples of an image at a time
   private final Owned owned = new Owned();
-  private final Tensor batch;
+  private final ImageBatch batch;
   private final Tensor step;
-  private final Program program;
-  private final Value each;
-  private final double constant;
+  private final List<Round> rounds = new ArrayList<>();
   private long steps;
+
+  /**
+   * Some of the samples.
+   *
+   * @param each [images] f32, the bound of an image by these samples, but for the constant
+   */
+  private record Round(int samples, Program program, Value each, double constant) {}
 
   /**
    * Prepares the network.
@@ -47,50 +55,38 @@ public final class ImportanceEvaluator implements AutoCloseable {
    */
   public ImportanceEvaluator(
       Device device, BoundedModel model, Parameters weights, DType type, int samples, long seed) {
-    if (samples < 1 || samples > model.mostSamples()) {
-      throw new IllegalArgumentException(
-          samples
-              + " samples: "
-              + (samples < 1
-                  ? "must be positive"
-                  : model.name() + " has no more than " + model.mostSamples() + " of an image"));
-    }
+    model.requireSamples(samples);
     this.model = model;
     this.samples = samples;
     images = samples == 1 ? ROWS : 1;
-    drawn = samples == 1 ? 1 : divisor(samples);
-    Model.ImageShape s = model.imageShape();
     try {
-      batch =
-          owned.add(
-              Tensor.allocate(
-                  device, model.dataType(), images, s.height(), s.width(), s.channels()));
+      batch = owned.add(new ImageBatch(device, model, images));
       step = owned.add(Tensor.allocate(device, DType.F64, 1));
-      Graph graph = new Graph();
-      BoundedModel.Weighted weighted =
-          model.weighted(
-              graph,
-              name -> graph.bind(weights.get(name)),
-              new Model.Input(graph.bind(batch), null, type, null),
-              graph.bind(step),
-              seed,
-              drawn);
-      constant = weighted.constant();
-      each = graph.apply(new ImportanceBound(drawn, weighted.factors()), weighted.terms()).get(1);
-      program = owned.add(graph.compile(device, each));
+      if (samples >= ROWS) {
+        rounds.addAll(
+            Collections.nCopies(samples / ROWS, round(device, weights, type, ROWS, seed)));
+      }
+      if (samples % ROWS > 0) {
+        rounds.add(round(device, weights, type, samples % ROWS, seed));
+      }
     } catch (RuntimeException | Error e) {
       owned.close();
       throw e;
     }
   }
 
-  /** The largest share of the samples that is drawn at a time and has no remainder. */
-  private static int divisor(int samples) {
-    int share = Math.min(samples, ROWS);
-    while (samples % share != 0) {
-      share--;
-    }
-    return share;
+  private Round round(Device device, Parameters weights, DType type, int drawn, long seed) {
+    Graph graph = new Graph();
+    WeightedNats weighted =
+        model.weighted(
+            graph,
+            name -> graph.bind(weights.get(name)),
+            new Model.Input(graph.bind(batch.images()), null, type, null),
+            graph.bind(step),
+            seed,
+            drawn);
+    Value each = weighted.bound(graph, drawn).get(1);
+    return new Round(drawn, owned.add(graph.compile(device, each)), each, weighted.constant());
   }
 
   /**
@@ -110,23 +106,13 @@ public final class ImportanceEvaluator implements AutoCloseable {
    */
   public Score score(Dataset data, int limit, IntConsumer progress) {
     Trainer.requireFits(model, data);
-    int count = Math.min(limit, data.count());
-    if (count < 1) {
-      throw new IllegalArgumentException("no images to score: limit " + limit + " of " + data);
-    }
+    int count = ImageBatch.count(data, limit);
     long start = System.nanoTime();
-    double sum = 0;
-    double squares = 0;
-    for (double nats : each(data, count, progress)) {
-      sum += nats;
-      squares += nats * nats;
-    }
-    double mean = sum / count;
-    double variance = Math.max(0, squares / count - mean * mean);
-    double error = Math.sqrt(variance / Math.max(1, count - 1));
+    Average nats = Average.of(each(data, count, progress));
     double unit = model.natsOfUnit();
     double seconds = (System.nanoTime() - start) / 1e9;
-    return new Score(mean, mean / unit, error / unit, count, samples, seconds);
+    return new Score(
+        nats.mean(), nats.mean() / unit, nats.standardError() / unit, count, samples, seconds);
   }
 
   /**
@@ -139,38 +125,33 @@ public final class ImportanceEvaluator implements AutoCloseable {
     steps = 0;
     double[] all = new double[count];
     for (int first = 0; first < count; first += images) {
-      int here = Math.min(images, count - first);
-      System.arraycopy(nats(data, first, here), 0, all, first, here);
+      int here = batch.load(data, first, count);
+      System.arraycopy(nats(here), 0, all, first, here);
       progress.accept(first + here);
     }
     return all;
   }
 
-  /** Of images from {@code first} on. */
-  private double[] nats(Dataset data, int first, int here) {
-    byte[] bytes = new byte[images * data.imageBytes()];
-    for (int i = 0; i < here; i++) {
-      data.image(first + i, bytes, i * data.imageBytes());
-    }
-    batch.write(MemorySegment.ofArray(bytes));
-    int rounds = samples / drawn;
-    double[] nats = new double[here];
-    double[][] parts = new double[rounds][];
-    for (int r = 0; r < rounds; r++) {
+  /** Of the images that were loaded. */
+  private double[] nats(int here) {
+    double[][] parts = new double[rounds.size()][];
+    for (int r = 0; r < parts.length; r++) {
+      Round round = rounds.get(r);
       step.writeDoubles(steps++);
-      program.run();
-      parts[r] = program.tensor(each).toDoubles();
+      round.program.run();
+      parts[r] = round.program.tensor(round.each).toDoubles();
     }
+    double[] nats = new double[here];
     for (int i = 0; i < here; i++) {
       double least = Double.POSITIVE_INFINITY;
       for (double[] part : parts) {
         least = Math.min(least, part[i]);
       }
       double total = 0;
-      for (double[] part : parts) {
-        total += Math.exp(least - part[i]);
+      for (int r = 0; r < parts.length; r++) {
+        total += rounds.get(r).samples * Math.exp(least - parts[r][i]);
       }
-      nats[i] = least - Math.log(total / rounds) + constant;
+      nats[i] = least - Math.log(total / samples) + rounds.getFirst().constant;
     }
     return nats;
   }

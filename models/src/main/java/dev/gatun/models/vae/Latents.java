@@ -3,6 +3,7 @@ package dev.gatun.models.vae;
 import dev.gatun.engine.Philox;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.train.ParameterSpec;
+import dev.gatun.models.WeightedNats;
 import java.util.List;
 
 /**
@@ -69,10 +70,9 @@ interface Latents {
    * Latents z that were drawn.
    *
    * @param z [M,1,1,D] f32
-   * @param ratios [M] f32 each, with their factors they sum to log q(z|x) - log p(z), in nats
-   * @param constant to be added to it
+   * @param ratio log q(z|x) - log p(z), of terms [M] f32
    */
-  record Drawn(Value z, List<Value> ratios, List<Double> factors, double constant) {}
+  record Drawn(Value z, WeightedNats ratio) {}
 
   /**
    * KL of each latent, for people to see which are used; an estimate where there is no closed form.

@@ -9,12 +9,11 @@ import dev.gatun.engine.Tensor;
 import dev.gatun.engine.Value;
 import dev.gatun.engine.op.Add;
 import dev.gatun.engine.op.GumbelSoftmax;
-import dev.gatun.engine.op.ImportanceBound;
 import dev.gatun.engine.op.Reshape;
 import dev.gatun.engine.train.ParameterSpec;
 import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.BoundedModel;
-import java.util.ArrayList;
+import dev.gatun.models.WeightedNats;
 import java.util.List;
 
 /**
@@ -23,7 +22,7 @@ import java.util.List;
  *
  * @see "Kingma and Welling 2014, Auto-Encoding Variational Bayes"
  */
-public final class Vae implements CodingModel, BoundedModel {
+public final class Vae extends NetworkModel implements BoundedModel {
   /**
    * What all kinds have.
    *
@@ -117,24 +116,21 @@ public final class Vae implements CodingModel, BoundedModel {
     }
   }
 
-  private final String name;
   private final Record config;
-  private final Common common;
   private final Latents latents;
   private final Kl kl;
   private final int samples; // of the importance-weighted bound; 0 for the evidence lower bound
-  private final VaeNetwork network;
 
   private Vae(String name, Record config, Common common, Latents latents, Kl kl, int samples) {
-    this.name = name;
+    super(
+        name,
+        common.likelihood,
+        new VaeNetwork(
+            common.network, latents.headSize(), latents.size(), common.likelihood.parameters()));
     this.config = config;
-    this.common = common;
     this.latents = latents;
     this.kl = kl;
     this.samples = samples;
-    network =
-        new VaeNetwork(
-            common.network, latents.headSize(), latents.size(), common.likelihood.parameters());
   }
 
   /** {@code vae}. */
@@ -203,51 +199,13 @@ public final class Vae implements CodingModel, BoundedModel {
   }
 
   @Override
-  public String name() {
-    return name;
-  }
-
-  @Override
   public Record config() {
     return config;
   }
 
   @Override
-  public Pixels pixels() {
-    return common.likelihood;
-  }
-
-  @Override
-  public List<ParameterSpec> parameters() {
-    List<ParameterSpec> all = new ArrayList<>(network.encoderParameters());
-    all.addAll(latents.parameters());
-    all.addAll(network.decoderParameters());
-    return all;
-  }
-
-  @Override
-  public List<ParameterSpec> encoderParameters() {
-    return network.encoderParameters();
-  }
-
-  @Override
-  public ImageShape imageShape() {
-    return common.network.shape();
-  }
-
-  @Override
-  public int levels() {
-    return VaeNetwork.LEVELS;
-  }
-
-  @Override
-  public DType dataType() {
-    return common.network.points() ? DType.F32 : DType.U8;
-  }
-
-  @Override
-  public int classes() {
-    return 0;
+  List<ParameterSpec> latentParameters() {
+    return latents.parameters();
   }
 
   @Override
@@ -257,7 +215,7 @@ public final class Vae implements CodingModel, BoundedModel {
 
   @Override
   public Objective objective() {
-    return common.likelihood == Pixels.LOGISTIC ? Objective.BITS_PER_DIM : Objective.NATS;
+    return pixels() == Pixels.LOGISTIC ? Objective.BITS_PER_DIM : Objective.NATS;
   }
 
   /** The loss is in nats of a whole image. */
@@ -267,36 +225,25 @@ public final class Vae implements CodingModel, BoundedModel {
   }
 
   private Scope scope(Graph g, Weights w, DType type) {
-    return new Scope(g, w, network, type);
-  }
-
-  private Value head(Scope s, Value images) {
-    return network.encode(s.graph(), s.weights(), network.scaled(s.graph(), images, s.type()));
-  }
-
-  private Value nats(Scope s, Value z, Value images) {
-    Value said = network.decode(s.graph(), s.weights(), z, s.type());
-    return s.apply(common.likelihood.nats(s.type()), said, images);
+    return new Scope(g, w, network(), type);
   }
 
   /** Equation 10, or Burda et al. 2016, equation 8; nats of an image. */
   @Override
   public Value loss(Graph g, Weights w, Input input) {
-    Scope s = scope(g, w, input.type());
-    Value head = head(s, input.images());
     Noise noise = Noise.of(input.training());
     if (samples > 0) {
-      Latents.Drawn drawn = latents.draw(s, head, noise, samples);
-      List<Value> terms = new ArrayList<>(drawn.ratios());
-      terms.addFirst(nats(s, drawn.z(), input.images()));
-      List<Double> factors = new ArrayList<>(drawn.factors());
-      factors.addFirst(1.0);
-      return g.apply(new ImportanceBound(samples, factors), terms).getFirst();
+      return weighted(g, w, input, noise, samples).bound(g, samples).getFirst();
     }
-    Latents.Trained trained = latents.train(s, head, noise);
-    Value nats = nats(s, trained.z(), input.images());
-    Value mean = g.apply(new ImportanceBound(1, List.of(1.0)), List.of(nats)).getFirst();
+    Latents.Trained trained = latents.train(scope(g, w, input.type()), head(g, w, input), noise);
+    Value mean = WeightedNats.of(nats(g, w, trained.z(), input), 1).mean(g);
     return g.apply(new Add(), mean, g.apply(kl.objective(), trained.kl(), noise.step()));
+  }
+
+  private WeightedNats weighted(Graph g, Weights w, Input input, Noise noise, int samples) {
+    Latents.Drawn drawn =
+        latents.draw(scope(g, w, input.type()), head(g, w, input), noise, samples);
+    return WeightedNats.of(nats(g, w, drawn.z(), input), 1).plus(drawn.ratio());
   }
 
   @Override
@@ -305,21 +252,14 @@ public final class Vae implements CodingModel, BoundedModel {
   }
 
   @Override
-  public Weighted weighted(Graph g, Weights w, Input input, Value step, long seed, int samples) {
-    Scope s = scope(g, w, input.type());
-    Latents.Drawn drawn =
-        latents.draw(s, head(s, input.images()), new Noise(step, seed, 0), samples);
-    List<Value> terms = new ArrayList<>(drawn.ratios());
-    terms.addFirst(nats(s, drawn.z(), input.images()));
-    List<Double> factors = new ArrayList<>(drawn.factors());
-    factors.addFirst(1.0);
-    return new Weighted(terms, factors, drawn.constant());
+  public WeightedNats weighted(
+      Graph g, Weights w, Input input, Value step, long seed, int samples) {
+    return weighted(g, w, input, new Noise(step, seed, 0), samples);
   }
 
   @Override
   public Value encode(Graph g, Weights w, Input input) {
-    Scope s = scope(g, w, input.type());
-    Value features = latents.features(s, head(s, input.images()));
+    Value features = latents.features(scope(g, w, input.type()), head(g, w, input));
     return g.apply(new Reshape(features.shape().dim(0), features()), features);
   }
 
@@ -346,13 +286,8 @@ public final class Vae implements CodingModel, BoundedModel {
 
   @Override
   public Value code(Graph g, Weights w, Input input, Value step) {
-    Scope s = scope(g, w, input.type());
-    return latents.code(s, head(s, input.images()), new Noise(step, 0, 0));
-  }
-
-  @Override
-  public Value decode(Graph g, Weights w, Value z, DType type) {
-    return network.decode(g, w, z, type);
+    Noise noise = new Noise(step, 0, 0);
+    return latents.code(scope(g, w, input.type()), head(g, w, input), noise);
   }
 
   // What there is without an image:
@@ -368,8 +303,7 @@ public final class Vae implements CodingModel, BoundedModel {
    * @return [latentCount] f32, nats, the mean over the images
    */
   public Value klByLatent(Graph g, Weights w, Input input) {
-    Scope s = scope(g, w, input.type());
-    return latents.klByLatent(s, head(s, input.images()));
+    return latents.klByLatent(scope(g, w, input.type()), head(g, w, input));
   }
 
   /** What {@link #draw} has to know of the weights; computed once. */

@@ -98,10 +98,7 @@ public final class VaeSampler implements Sampler {
   @Override
   public byte[] sample(Request request, IntConsumer progress) {
     request.requireFits(model);
-    if (request.givenRows() > 0) {
-      throw new IllegalArgumentException(
-          model.name() + " draws whole images: it cannot complete one; use a PixelCNN");
-    }
+    request.requireNothingGiven(model);
     if (model.dataType() != DType.U8) {
       throw new IllegalArgumentException(
           model.name() + " was trained on points, which are no images; plot their density");

@@ -56,33 +56,23 @@ public final class VqSampler implements Sampler {
   @Override
   public byte[] sample(Request request, IntConsumer progress) {
     request.requireFits(model);
-    if (request.givenRows() > 0) {
-      throw new IllegalArgumentException(
-          model.name() + " draws whole images: it cannot complete one; use a PixelCNN");
-    }
+    request.requireNothingGiven(model);
     int count = request.count();
     byte[] drawn =
         codes.sample(new Request(count, request.seed(), request.temperature()), progress);
     VqVae.Config c = model.config();
     int size = model.imageShape().dimensions();
-    int outputs = c.likelihood().parameters() * c.channels();
-    byte[] all = new byte[Math.multiplyExact(count, size)];
+    float[] all = new float[Math.multiplyExact(count, size)];
     for (int from = 0; from < count; from += BATCH) {
       int here = Math.min(BATCH, count - from);
       byte[] batch = new byte[BATCH * c.places()];
       System.arraycopy(drawn, from * c.places(), batch, 0, here * c.places());
       indices.write(batch);
       program.run();
-      float[] values = program.tensor(said).toFloats();
-      float[] colours = new float[here * size];
-      for (int i = 0; i < colours.length; i++) {
-        double first = values[i / c.channels() * outputs + i % c.channels()];
-        colours[i] = (float) c.likelihood().mean(first, 0);
-      }
-      System.arraycopy(Decoder.levels(colours), 0, all, from * size, colours.length);
+      Decoder.means(model, program.tensor(said).toFloats(), all, from * size, here * size);
       progress.accept((int) codes.work(count) + from + here);
     }
-    return all;
+    return Decoder.levels(all);
   }
 
   @Override

@@ -15,7 +15,6 @@ import dev.gatun.engine.op.CodeVectors;
 import dev.gatun.engine.op.Codebook;
 import dev.gatun.engine.op.CodebookSums;
 import dev.gatun.engine.op.Fill;
-import dev.gatun.engine.op.ImportanceBound;
 import dev.gatun.engine.op.Reshape;
 import dev.gatun.engine.op.ScalePixels;
 import dev.gatun.engine.op.SquaredError;
@@ -25,6 +24,7 @@ import dev.gatun.engine.op.VectorQuantize;
 import dev.gatun.engine.train.ParameterSpec;
 import dev.gatun.engine.train.Parameters;
 import dev.gatun.models.BoundedModel;
+import dev.gatun.models.WeightedNats;
 import dev.gatun.models.pixelcnn.GatedPixelCnn;
 import java.util.ArrayList;
 import java.util.List;
@@ -269,7 +269,7 @@ public final class VqVae implements CodingModel, BoundedModel {
     int images = input.images().shape().dim(0);
     Value said = decoded(g, w, codes.quantized, input.type());
     Value nats = g.apply(config.likelihood.nats(input.type()), said, input.images());
-    Value mean = g.apply(new ImportanceBound(1, List.of(1.0)), List.of(nats)).getFirst();
+    Value mean = WeightedNats.of(nats, 1).mean(g);
     // the error is a mean over an image's numbers: made a sum
     float weight = (float) (config.commitment * config.places() * config.codeChannels);
     Value commitment =
@@ -282,12 +282,9 @@ public final class VqVae implements CodingModel, BoundedModel {
         .training()
         .observe(STATE, g.apply(new CodebookSums(config.codes), codes.said, codes.indices));
     Value ofCodes = // a mean over all places: made that of an image
-        times(g, config.places(), priorNats(g, w, codes.indices, input.type()).mean());
+        WeightedNats.of(priorNats(g, w, codes.indices, input.type()).mean(), config.places())
+            .mean(g);
     return g.apply(new Add(), g.apply(new Add(), mean, commitment), ofCodes);
-  }
-
-  private static Value times(Graph g, double factor, Value x) {
-    return g.apply(new ImportanceBound(1, List.of(factor)), List.of(x)).getFirst();
   }
 
   @Override
@@ -296,7 +293,8 @@ public final class VqVae implements CodingModel, BoundedModel {
   }
 
   @Override
-  public Weighted weighted(Graph g, Weights w, Input input, Value step, long seed, int samples) {
+  public WeightedNats weighted(
+      Graph g, Weights w, Input input, Value step, long seed, int samples) {
     int images = input.images().shape().dim(0);
     Codes codes = codes(g, w, input.images(), input.type());
     Value said = decoded(g, w, codes.quantized, input.type());
@@ -304,7 +302,7 @@ public final class VqVae implements CodingModel, BoundedModel {
     Value places = priorNats(g, w, codes.indices, input.type()).terms();
     Value map = g.apply(new Reshape(images, config.codeHeight(), config.codeWidth(), 1), places);
     Value ofCodes = g.apply(new Reshape(images), g.apply(new SumPixels(), map));
-    return new Weighted(List.of(nats, ofCodes), List.of(1.0, 1.0), 0);
+    return WeightedNats.of(nats, 1).plus(WeightedNats.of(ofCodes, 1));
   }
 
   /** The codebook begins as what the encoder says of places of images. */

@@ -3,6 +3,7 @@ package dev.gatun.models.vae;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -132,6 +133,25 @@ class VaeTest {
       double inParts = score(model, weights, data, 16, 2500).nats();
       double one = score(model, weights, data, 16, 1).nats();
       assertTrue(inParts <= atOnce + 0.5 && inParts < one, inParts + ", " + atOnce + ", " + one);
+    }
+  }
+
+  /** The 251st is drawn by itself and weighs as much as each of the others. */
+  @Test
+  void aRestOfTheSamplesWeighsNoMore() {
+    Dataset data = blobs(16, 8);
+    Model model = tiny("vae", 8);
+    try (Parameters weights = new Parameters(device, model.parameters())) {
+      weights.initialize(4);
+      for (int i = 0; i < data.count(); i++) {
+        Dataset image = data.subset(new int[] {i});
+        double most = score(model, weights, image, 1, 250).nats();
+        double all = score(model, weights, image, 1, 251).nats();
+        // the others' draws are the same: if it weighed nothing the estimate would still be no
+        // worse
+        assertTrue(all <= most + Math.log(251 / 250.0) + 1e-6, all + " after " + most);
+        assertNotEquals(most, all);
+      }
     }
   }
 
@@ -276,7 +296,7 @@ class VaeTest {
         gradients.add(graph.gradients(element, List.of(said)).getFirst());
       }
       List<Value> keep = new java.util.ArrayList<>(gradients);
-      Value determinant = drawn.ratios().get(1);
+      Value determinant = drawn.ratio().terms().get(1);
       keep.add(determinant);
       try (Program program = graph.compile(device, keep.toArray(Value[]::new))) {
         program.run();
