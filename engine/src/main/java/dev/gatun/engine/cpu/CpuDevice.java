@@ -145,8 +145,8 @@ public final class CpuDevice extends Device {
 
   @Override
   public DType preferredDType() {
-    // without AMX bf16 is slower than f32, below AVX-512 oneDNN refuses it
-    return Dnnl.isa() == Dnnl.Isa.AMX ? DType.BF16 : DType.F32;
+    // without instructions for it bf16 is slower than f32, below AVX-512 oneDNN refuses it
+    return Dnnl.isa().compareTo(Dnnl.Isa.AVX512_BF16) >= 0 ? DType.BF16 : DType.F32;
   }
 
   @Override
