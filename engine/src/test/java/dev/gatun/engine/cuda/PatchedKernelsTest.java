@@ -163,7 +163,9 @@ class PatchedKernelsTest {
       try {
         for (Patch patch : patches) {
           builds.get(patch).get();
+          long start = System.nanoTime();
           Map<String, String> caught = caught(patch);
+          long millis = (System.nanoTime() - start) / 1_000_000;
           Set<String> kernels = kernels(patch);
           kernels.removeAll(caught.keySet());
           if (!kernels.isEmpty()) {
@@ -173,7 +175,10 @@ class PatchedKernelsTest {
               patch.name
                   + ": "
                   + String.join("; ", new TreeSet<>(caught.values()))
-                  + (kernels.isEmpty() ? "" : " MISSED in " + kernels));
+                  + (kernels.isEmpty() ? "" : " MISSED in " + kernels)
+                  + ", in "
+                  + millis
+                  + " ms");
           deleteAll(WORK.resolve(patch.name));
         }
       } finally {
