@@ -92,6 +92,7 @@ class DenoisingTrainingTest {
   }
 
   @Test
+  @Tag("cpu") // DevicesAgreeTest holds the others to it
   void theLossFallsWhateverIsPredicted() {
     List<DenoisingModel> models = new ArrayList<>();
     for (Prediction prediction : Prediction.values()) {

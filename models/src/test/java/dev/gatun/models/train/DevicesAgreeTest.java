@@ -22,7 +22,6 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.junit.jupiter.params.provider.ValueSource;
 
 /** A model trained on one device and on another, with the same seed, is the same model. */
 @Tag("cpu") // it opens both devices itself
@@ -102,26 +101,31 @@ class DevicesAgreeTest {
     assertEquals(0, worst, dtype == DType.F32 ? 1e-3 : 1e-2);
   }
 
-  /** Latents are drawn of the same numbers, and their bounds are the same. */
+  /** Latents, times and noise are drawn of the same numbers, and the losses are the same. */
   @ParameterizedTest
-  @ValueSource(
-      strings = {
-        "autoencoder",
-        "vae",
-        "iwae",
-        "vampprior-vae",
-        "gmm-vae",
-        "iaf-vae",
-        "categorical-vae",
-        "vq-vae"
-      })
-  void threeStepsWithLatentsOnTheEmulatedGpuAreThoseOfTheCpu(String name) {
+  @CsvSource({
+    "autoencoder,batch,16",
+    "vae,batch,16",
+    "iwae,batch,16",
+    "vampprior-vae,batch,16",
+    "gmm-vae,batch,16",
+    "iaf-vae,batch,16",
+    "categorical-vae,batch,16",
+    "vq-vae,batch,16",
+    "ddpm,prediction,noise",
+    "ddpm,prediction,velocity",
+    "ddpm,prediction,image",
+    "ddpm,learnedVariance,true",
+    "edm,batch,16"
+  })
+  void threeNoisyStepsOnTheEmulatedGpuAreThoseOfTheCpu(String name, String key, String value) {
     requireEmulator();
     Dataset data = blobs(1);
     double[][] losses = new double[2][3];
     for (String device : List.of("cpu", "emulated")) {
       Models.Setup setup =
-          Models.setup(name, Preset.TINY, new ImageShape(8, 8, 1), DType.F32, 9, Map.of());
+          Models.setup(
+              name, Preset.TINY, new ImageShape(8, 8, 1), DType.F32, 9, Map.of(key, value));
       try (Device opened = Devices.open(device);
           Trainer trainer = new Trainer(opened, setup.model(), setup.training(), data)) {
         for (int i = 0; i < 3; i++) {

@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import org.junit.jupiter.api.Assumptions;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -96,6 +97,7 @@ class TrainingTest extends WithDevice {
     assertTrue(after < before - 0.2, before + " to " + after + " bits/dim");
   }
 
+  @Tag("cpu") // DevicesAgreeTest holds the others to it, with labels
   @EachModel
   void labelsHelp(String name, int channels) {
     Dataset data = shades(channels, 64);
