@@ -84,8 +84,8 @@ record CategoricalLatents(int latents, int categories, GumbelSoftmax.Temperature
   public Drawn draw(Scope s, Value head, Noise noise, int samples) {
     Value z = sample(s, head, noise, samples);
     Value posterior = s.apply(new CategoricalLogProbability(categories), z, head);
-    double prior = -latents * Math.log(categories);
-    return new Drawn(z, new WeightedNats(List.of(posterior), List.of(1.0), -prior));
+    double prior = latents * Math.log(categories); // -log p(z), of whatever z
+    return new Drawn(z, new WeightedNats(List.of(posterior), List.of(1.0), prior));
   }
 
   @Override
