@@ -24,6 +24,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.function.BiFunction;
 
 /** Whole models on a device: recorded training steps beside the CPU's, and samplers. */
 final class ModelChecks {
@@ -119,11 +120,7 @@ final class ModelChecks {
     if (cpu) {
       there = sample(device, model, weights, count);
     } else {
-      try (Device beside = Devices.open("cpu");
-          Parameters copy = new Parameters(beside, model.parameters())) {
-        copy.flat().write(weights.flat().toFloats());
-        there = sample(beside, model, copy, count);
-      }
+      there = onCpu(model, weights, (beside, copy) -> sample(beside, model, copy, count));
     }
     int size = SIDE * SIDE * CHANNELS;
     int unlike = 0;
@@ -157,11 +154,7 @@ final class ModelChecks {
       int some = IMAGES / 3 * model.latentSize();
       there = decode(device, model, weights, Arrays.copyOf(codes, some));
     } else {
-      try (Device beside = Devices.open("cpu");
-          Parameters copy = new Parameters(beside, model.parameters())) {
-        copy.flat().write(weights.flat().toFloats());
-        there = decode(beside, model, copy, codes);
-      }
+      there = onCpu(model, weights, (beside, copy) -> decode(beside, model, copy, codes));
     }
     double worst = 0;
     for (int i = 0; i < there.length; i++) {
@@ -173,6 +166,16 @@ final class ModelChecks {
         String.format(
             Locale.ROOT, "%.1e from %s", worst, cpu ? "where fewer are decoded" : "the CPU's"),
         worst <= APART);
+  }
+
+  /** What the CPU makes of a copy of the weights. */
+  private static <T> T onCpu(
+      Model model, Parameters weights, BiFunction<Device, Parameters, T> work) {
+    try (Device beside = Devices.open("cpu");
+        Parameters copy = new Parameters(beside, model.parameters())) {
+      copy.flat().write(weights.flat().toFloats());
+      return work.apply(beside, copy);
+    }
   }
 
   private static float[] decode(
@@ -197,11 +200,7 @@ final class ModelChecks {
     if (cpu) {
       there = denoise(device, model, weights, IMAGES / 3);
     } else {
-      try (Device beside = Devices.open("cpu");
-          Parameters copy = new Parameters(beside, model.parameters())) {
-        copy.flat().write(weights.flat().toFloats());
-        there = denoise(beside, model, copy, IMAGES);
-      }
+      there = onCpu(model, weights, (beside, copy) -> denoise(beside, model, copy, IMAGES));
     }
     int worst = 0;
     for (int i = 0; i < here.length; i++) {
