@@ -4,6 +4,8 @@ import dev.gatun.engine.DType;
 import dev.gatun.engine.Launch;
 import dev.gatun.engine.Shape;
 import dev.gatun.engine.Tensor;
+import dev.gatun.engine.cpu.NormLoops.Columns;
+import dev.gatun.engine.cpu.NormLoops.Strip;
 import dev.gatun.engine.op.GroupNorm;
 import dev.gatun.engine.op.GroupNormBackward;
 import java.lang.foreign.MemorySegment;
@@ -12,12 +14,19 @@ import java.util.List;
 
 /**
  * Group normalization, modulation and SiLU. A worker takes an image, or some of its groups where
- * there are fewer images than workers, and goes through it a block of rows at a time. What belongs
- * to a channel is laid out once for a whole block, so that each loop runs over the block flat; sums
- * are in f32 over the blocks, of each place in one, and in f64 from there on.
+ * there are fewer images than workers, and goes through it a strip at a time, which stays in the
+ * first-level cache: see {@link NormLoops}. Sums are in f32 down a strip, and in f64 from there on.
  */
 final class CpuGroupNorm {
+  private static final NormLoops SCALAR = new ScalarNorm();
+
+  /** Elements of a strip, and its rows: no more than an f32 sum may have terms. */
+  private static final int STRIP = 8 * Blocks.SIZE;
+
+  private static final int ROWS = 128;
+
   private final CpuDevice device;
+  private final NormLoops loops;
   private final GroupNorm op;
   private final DType type;
   private final MemorySegment x;
@@ -40,6 +49,7 @@ final class CpuGroupNorm {
       Tensor rstds,
       Tensor modulation) {
     this.device = device;
+    loops = device.loops().norm();
     this.op = op;
     this.means = device.segment(means);
     this.rstds = device.segment(rstds);
@@ -83,22 +93,6 @@ final class CpuGroupNorm {
     };
   }
 
-  /** What belongs to the channels of a block, for each of its places; a thread's own. */
-  private static final class Tile {
-    private static final ThreadLocal<Tile> OWN = ThreadLocal.withInitial(Tile::new);
-
-    final float[] mean = new float[Blocks.SIZE];
-    final float[] rstd = new float[Blocks.SIZE];
-    final float[] factor = new float[Blocks.SIZE];
-    final float[] offset = new float[Blocks.SIZE];
-    final float[] first = new float[Blocks.SIZE];
-    final float[] second = new float[Blocks.SIZE];
-    final float[] third = new float[Blocks.SIZE];
-
-    /** Of each element of the part that the thread is at, v's gradient. */
-    float[] slopes = {};
-  }
-
   /** Channels {@code from} to {@code to} of an image: whole groups. */
   private interface Part {
     void run(int n, int from, int to);
@@ -120,55 +114,109 @@ final class CpuGroupNorm {
             });
   }
 
-  /** Channels {@code c} to {@code c + w} of an image, no more than a block holds. */
-  private interface Columns {
-    void run(Tile tile, int c, int w);
+  /** Channels {@code c} to {@code c + w} of an image, no more than there are columns. */
+  private interface Channels {
+    void run(Columns columns, int c, int w);
   }
 
-  private static void forColumns(int from, int to, Columns body) {
+  private static void forChannels(int from, int to, Channels body) {
     for (int c = from; c < to; c += Blocks.SIZE) {
-      body.run(Tile.OWN.get(), c, Math.min(Blocks.SIZE, to - c));
+      body.run(Columns.own(), c, Math.min(Blocks.SIZE, to - c));
     }
   }
 
-  /** Some rows of w channels from row p on, side by side; the first element is at {@code at}. */
-  private interface Rows {
-    void run(Blocks block, long at, int p, int rows);
+  private interface Strips {
+    void run(NormLoops loops, Strip strip);
   }
 
-  private void forRows(int n, int c, int w, Rows body) {
-    int most = Blocks.SIZE / w;
-    for (int p = 0; p < pixels; p += most) {
-      long at = ((long) n * pixels + p) * channels + c;
-      body.run(Blocks.own(), at, p, Math.min(most, pixels - p));
+  /**
+   * All elements of channels c to c + w of an image. Where these are all channels, what follows
+   * each other in memory is taken as longer rows, which vectors divide.
+   *
+   * @param slopes where the first element's is
+   */
+  private void forStrips(int n, int c, int w, int slopes, Strips body) {
+    long at = (long) n * pixels * channels + c;
+    int width = columns(w);
+    int rows = pixels * w / width;
+    int whole = width - width % loops.lanes();
+    int done = slopes;
+    if (whole > 0) {
+      done = forRows(loops, at, rows, 0, whole, stride(w), done, body);
+    }
+    if (whole < width) {
+      done = forRows(SCALAR, at + whole, rows, whole, width - whole, stride(w), done, body);
+    }
+    int rest = pixels * w - rows * width;
+    if (rest > 0) {
+      forRows(SCALAR, at + (long) rows * width, 1, 0, rest, rest, done, body);
     }
   }
 
-  /** Lays out the first row again and again. */
-  private void repeat(float[] tile, int w) {
-    int rows = Math.min(pixels, Blocks.SIZE / w);
-    for (int r = 1; r < rows; r++) {
-      System.arraycopy(tile, 0, tile, r * w, w);
+  private static int forRows(
+      NormLoops loops,
+      long at,
+      int rows,
+      int first,
+      int columns,
+      int stride,
+      int slopes,
+      Strips body) {
+    int most = Math.clamp(STRIP / columns, 1, ROWS);
+    for (int r = 0; r < rows; r += most) {
+      int count = Math.min(most, rows - r);
+      int done = slopes + r * columns;
+      body.run(loops, new Strip(at + (long) r * stride, stride, count, first, columns, done));
+    }
+    return slopes + rows * columns;
+  }
+
+  /** How many columns w channels are. */
+  private int columns(int w) {
+    if (w < channels) {
+      return w;
+    }
+    // their least common multiple: the lanes are a power of two
+    int lanes = loops.lanes() / Math.min(loops.lanes(), Integer.lowestOneBit(w));
+    int width = w * lanes;
+    return width <= Blocks.SIZE && lanes <= pixels ? width : w;
+  }
+
+  private int stride(int w) {
+    return w < channels ? channels : columns(w);
+  }
+
+  /** Lays out what w channels have for all columns. */
+  private void repeat(float[] values, int w) {
+    for (int i = w; i < columns(w); i += w) {
+      System.arraycopy(values, 0, values, i, w);
     }
   }
 
-  /** Adds up the rows of a tile; channel c's sum goes to {@code sums[at + c]}. */
-  private void addUp(float[] tile, int w, double[] sums, int at) {
-    int end = Math.min(pixels, Blocks.SIZE / w) * w;
-    Arrays.fill(sums, at, at + w, 0);
-    for (int row = 0; row < end; row += w) {
-      for (int c = 0; c < w; c++) {
-        sums[at + c] += tile[row + c];
-      }
+  /** Clears the totals of all columns of w channels. */
+  private void clear(Columns columns, int w) {
+    Arrays.fill(columns.firstTotal, 0, columns(w), 0);
+    Arrays.fill(columns.secondTotal, 0, columns(w), 0);
+  }
+
+  private static void addUp(Columns columns, Strip strip) {
+    int to = strip.first() + strip.columns();
+    add(columns.first, columns.firstTotal, strip.first(), to);
+    add(columns.second, columns.secondTotal, strip.first(), to);
+  }
+
+  private static void add(float[] sums, double[] totals, int from, int to) {
+    for (int i = from; i < to; i++) {
+      totals[i] += sums[i];
     }
   }
 
-  private void load(MemorySegment source, long at, float[] target, int rows, int w) {
-    device.loops().loadRows(type, source, at, channels, target, rows, w);
-  }
-
-  private void store(float[] values, MemorySegment target, long at, int rows, int w) {
-    device.loops().storeRows(type, values, target, at, channels, rows, w);
+  /** Channel c's sum goes to {@code sums[at + c]}. */
+  private void addUp(double[] totals, int w, double[] sums, int at) {
+    System.arraycopy(totals, 0, sums, at, w);
+    for (int i = w; i < columns(w); i++) {
+      sums[at + i % w] += totals[i];
+    }
   }
 
   // ---- forward
@@ -177,35 +225,34 @@ final class CpuGroupNorm {
    * In one pass: of each channel the differences from its first pixel, which nothing cancels in.
    */
   private void statistics(int n, int from, int to, double[] sums, double[] squares) {
-    int own = n * channels;
-    forColumns(
+    int first = n * channels;
+    forChannels(
         from,
         to,
-        (tile, c, w) -> {
-          long base = (long) n * pixels * channels + c;
-          load(x, base, tile.mean, 1, w);
-          repeat(tile.mean, w);
-          Arrays.fill(tile.first, 0);
-          Arrays.fill(tile.second, 0);
-          forRows(
+        (columns, c, w) -> {
+          device.loops().load(type, x, (long) n * pixels * channels + c, columns.base, 0, w);
+          repeat(columns.base, w);
+          clear(columns, w);
+          forStrips(
               n,
               c,
               w,
-              (block, at, p, rows) -> {
-                load(x, at, block.a, rows, w);
-                differences(block.a, tile.mean, tile.first, tile.second, rows * w);
+              0,
+              (by, strip) -> {
+                by.differences(type, x, strip, columns);
+                addUp(columns, strip);
               });
-          addUp(tile.first, w, sums, own + c);
-          addUp(tile.second, w, squares, own + c);
-          for (int i = 0; i < w; i++) {
+          addUp(columns.firstTotal, w, sums, first + c);
+          addUp(columns.secondTotal, w, squares, first + c);
+          for (int i = first + c; i < first + c + w; i++) {
             // from here on the channel's mean, and the squares of the differences from it
-            double mean = sums[own + c + i] / pixels;
-            squares[own + c + i] -= mean * sums[own + c + i];
-            sums[own + c + i] = tile.mean[i] + mean;
+            double mean = sums[i] / pixels;
+            squares[i] -= mean * sums[i];
+            sums[i] = columns.base[i - first - c] + mean;
           }
         });
     for (int c = from; c < to; c += width) {
-      group((long) n * op.groups() + c / width, own + c, sums, squares);
+      group((long) n * op.groups() + c / width, first + c, sums, squares);
     }
   }
 
@@ -233,53 +280,40 @@ final class CpuGroupNorm {
   }
 
   /** v = (x - mean) * factor + offset. */
-  private void coefficients(Tile tile, int n, int c, int w) {
+  private void coefficients(Columns columns, int n, int c, int w) {
     Loops loops = device.loops();
-    loops.load(DType.F32, gamma, c, tile.factor, 0, w);
-    loops.load(DType.F32, beta, c, tile.offset, 0, w);
+    loops.load(DType.F32, gamma, c, columns.factor, 0, w);
+    loops.load(DType.F32, beta, c, columns.offset, 0, w);
     if (modulation != null) {
-      loops.load(type, modulation, 2L * n * channels + c, tile.first, 0, w);
-      loops.load(type, modulation, (2L * n + 1) * channels + c, tile.second, 0, w);
+      loops.load(type, modulation, 2L * n * channels + c, columns.first, 0, w);
+      loops.load(type, modulation, (2L * n + 1) * channels + c, columns.second, 0, w);
     }
     for (int i = 0; i < w; i++) {
       if (i == 0 || (c + i) % width == 0) {
-        tile.mean[i] = ScalarLoops.get(DType.F32, means, (long) n * op.groups() + (c + i) / width);
-        tile.rstd[i] = rstd(n, c + i);
+        columns.mean[i] =
+            ScalarLoops.get(DType.F32, means, (long) n * op.groups() + (c + i) / width);
+        columns.rstd[i] = rstd(n, c + i);
       } else {
-        tile.mean[i] = tile.mean[i - 1];
-        tile.rstd[i] = tile.rstd[i - 1];
+        columns.mean[i] = columns.mean[i - 1];
+        columns.rstd[i] = columns.rstd[i - 1];
       }
-      double scale = modulation == null ? 1 : 1.0 + tile.first[i];
-      double shift = modulation == null ? 0 : tile.second[i];
-      tile.factor[i] = (float) (tile.rstd[i] * scale * tile.factor[i]);
-      tile.offset[i] = (float) (scale * tile.offset[i] + shift);
+      double scale = modulation == null ? 1 : 1.0 + columns.first[i];
+      double shift = modulation == null ? 0 : columns.second[i];
+      columns.factor[i] = (float) (columns.rstd[i] * scale * columns.factor[i]);
+      columns.offset[i] = (float) (scale * columns.offset[i] + shift);
     }
-    for (float[] each : new float[][] {tile.mean, tile.rstd, tile.factor, tile.offset}) {
+    for (float[] each : new float[][] {columns.mean, columns.factor, columns.offset}) {
       repeat(each, w);
     }
   }
 
   private void apply(int n, int from, int to, MemorySegment y) {
-    forColumns(
+    forChannels(
         from,
         to,
-        (tile, c, w) -> {
-          coefficients(tile, n, c, w);
-          forRows(
-              n,
-              c,
-              w,
-              (block, at, p, rows) -> {
-                load(x, at, block.a, rows, w);
-                if (op.silu()) {
-                  device
-                      .loops()
-                      .normalizedSilu(block.a, tile.mean, tile.factor, tile.offset, rows * w);
-                } else {
-                  values(block.a, tile.mean, tile.factor, tile.offset, rows * w);
-                }
-                store(block.a, y, at, rows, w);
-              });
+        (columns, c, w) -> {
+          coefficients(columns, n, c, w);
+          forStrips(n, c, w, 0, (by, strip) -> by.apply(type, x, strip, columns, op.silu(), y));
         });
   }
 
@@ -307,51 +341,28 @@ final class CpuGroupNorm {
       dmodulation = out.size() > 3 ? device.segment(out.get(3)) : null;
     }
 
-    /** Leaves x - mean in a, the gradient of v in b. */
-    private void load(Tile tile, Blocks block, long at, int rows, int w) {
-      CpuGroupNorm.this.load(x, at, block.a, rows, w);
-      CpuGroupNorm.this.load(dy, at, block.b, rows, w);
-      int n = rows * w;
-      if (op.silu()) {
-        device.loops().throughSilu(block.a, block.b, tile.mean, tile.factor, tile.offset, n);
-      } else {
-        subtract(block.a, tile.mean, n);
-      }
-    }
-
-    /** What is known of a part between the two passes over it. */
-    private float[] slopes(int from, int to) {
-      int size = Math.multiplyExact(pixels, to - from);
-      Tile tile = Tile.OWN.get();
-      if (tile.slopes.length < size) {
-        tile.slopes = new float[size];
-      }
-      return tile.slopes;
-    }
-
     void sums(int n, int from, int to) {
-      int own = n * channels;
-      float[] slopes = slopes(from, to);
-      forColumns(
+      int first = n * channels;
+      Columns.own().slopes(Math.multiplyExact(pixels, to - from));
+      forChannels(
           from,
           to,
-          (tile, c, w) -> {
-            coefficients(tile, n, c, w);
-            Arrays.fill(tile.first, 0);
-            Arrays.fill(tile.second, 0);
-            forRows(
+          (columns, c, w) -> {
+            coefficients(columns, n, c, w);
+            clear(columns, w);
+            forStrips(
                 n,
                 c,
                 w,
-                (block, at, p, rows) -> {
-                  load(tile, block, at, rows, w);
-                  products(block.a, block.b, tile.first, tile.second, rows * w);
-                  System.arraycopy(block.b, 0, slopes, (c - from) * pixels + p * w, rows * w);
+                (c - from) * pixels,
+                (by, strip) -> {
+                  by.slopes(type, x, dy, strip, columns, op.silu());
+                  addUp(columns, strip);
                 });
-            addUp(tile.first, w, dots, own + c);
-            addUp(tile.second, w, sums, own + c);
+            addUp(columns.firstTotal, w, dots, first + c);
+            addUp(columns.secondTotal, w, sums, first + c);
             for (int i = 0; i < w; i++) {
-              dots[own + c + i] *= tile.rstd[i];
+              dots[first + c + i] *= columns.rstd[i];
             }
           });
       for (int c = from; c < to; c += width) {
@@ -381,33 +392,25 @@ final class CpuGroupNorm {
 
     /** dx = dv * slope - base - (x - mean) * along, these times rstd. */
     void apply(int n, int from, int to) {
-      float[] slopes = slopes(from, to);
-      forColumns(
+      forChannels(
           from,
           to,
-          (tile, c, w) -> {
-            coefficients(tile, n, c, w);
+          (columns, c, w) -> {
+            coefficients(columns, n, c, w);
             for (int i = 0; i < w; i++) {
               int group = n * op.groups() + (c + i) / width;
-              double rstd = tile.rstd[i];
-              tile.first[i] = tile.factor[i];
-              tile.second[i] = (float) (rstd * base[group]);
-              tile.third[i] = (float) (rstd * rstd * along[group]);
+              double rstd = columns.rstd[i];
+              columns.base[i] = (float) (rstd * base[group]);
+              columns.along[i] = (float) (rstd * rstd * along[group]);
             }
-            for (float[] each : new float[][] {tile.first, tile.second, tile.third}) {
-              repeat(each, w);
-            }
-            forRows(
+            repeat(columns.base, w);
+            repeat(columns.along, w);
+            forStrips(
                 n,
                 c,
                 w,
-                (block, at, p, rows) -> {
-                  int count = rows * w;
-                  CpuGroupNorm.this.load(x, at, block.a, rows, w);
-                  System.arraycopy(slopes, (c - from) * pixels + p * w, block.b, 0, count);
-                  combine(block.b, block.a, tile.mean, tile.first, tile.second, tile.third, count);
-                  store(block.b, dx, at, rows, w);
-                });
+                (c - from) * pixels,
+                (by, strip) -> by.combine(type, x, strip, columns, dx));
           });
     }
 
@@ -423,42 +426,6 @@ final class CpuGroupNorm {
         ScalarLoops.set(DType.F32, dgamma, c, (float) dot);
         ScalarLoops.set(DType.F32, dbeta, c, (float) sum);
       }
-    }
-  }
-
-  // ---- loops: each alone in its method, which is what C2 makes vector code of
-
-  private static void differences(float[] a, float[] from, float[] sums, float[] squares, int n) {
-    for (int i = 0; i < n; i++) {
-      float d = a[i] - from[i];
-      sums[i] += d;
-      squares[i] += d * d;
-    }
-  }
-
-  private static void values(float[] a, float[] mean, float[] factor, float[] offset, int n) {
-    for (int i = 0; i < n; i++) {
-      a[i] = (a[i] - mean[i]) * factor[i] + offset[i];
-    }
-  }
-
-  private static void subtract(float[] a, float[] mean, int n) {
-    for (int i = 0; i < n; i++) {
-      a[i] -= mean[i];
-    }
-  }
-
-  private static void products(float[] a, float[] dv, float[] dots, float[] sums, int n) {
-    for (int i = 0; i < n; i++) {
-      dots[i] += a[i] * dv[i];
-      sums[i] += dv[i];
-    }
-  }
-
-  private static void combine(
-      float[] dv, float[] a, float[] mean, float[] slope, float[] base, float[] along, int n) {
-    for (int i = 0; i < n; i++) {
-      dv[i] = dv[i] * slope[i] - base[i] - (a[i] - mean[i]) * along[i];
     }
   }
 }

@@ -133,15 +133,6 @@ interface Loops {
    */
   void elus(float[] a, float[] b, int n);
 
-  /** x = v sigmoid(v) with v = (x - mean) factor + offset, in place. */
-  void normalizedSilu(float[] x, float[] mean, float[] factor, float[] offset, int n);
-
-  /**
-   * dy = dy g (1 + v (1 - g)) with g = sigmoid(v), v = (x - mean) factor + offset; then x = x -
-   * mean. In place.
-   */
-  void throughSilu(float[] x, float[] dy, float[] mean, float[] factor, float[] offset, int n);
-
   // Of the arrays of a Blocks, as those above; c has what is compared, a the nats or, in a and b,
   // their slopes afterwards. Other arrays are lost:
 
@@ -180,6 +171,9 @@ interface Loops {
 
   /** The sum, in f64. */
   double sum(float[] x, int n);
+
+  /** What {@link CpuGroupNorm} takes. */
+  NormLoops norm();
 
   /** What {@link Winograd} takes; null where it would cost more than it saves. */
   TileLoops tiles();
@@ -224,11 +218,10 @@ interface Loops {
         squaredDistance(wide, wide, wide);
         tanhAndSigmoid(x, y, 256);
         sigmoid(x, 256);
-        normalizedSilu(x, y, y, y, 256);
-        throughSilu(x, y, y, y, y, 256);
         elus(x, y, 256);
       }
     }
+    norm().warmUp();
   }
 
   /** Vector loops if the module is there, else scalar ones. */

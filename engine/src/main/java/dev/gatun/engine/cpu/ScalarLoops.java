@@ -259,35 +259,6 @@ final class ScalarLoops implements Loops {
   }
 
   @Override
-  public void normalizedSilu(float[] x, float[] mean, float[] factor, float[] offset, int n) {
-    float[] g = Blocks.own().e;
-    for (int i = 0; i < n; i++) {
-      float v = (x[i] - mean[i]) * factor[i] + offset[i];
-      x[i] = v;
-      g[i] = v;
-    }
-    sigmoid(g, n);
-    for (int i = 0; i < n; i++) {
-      x[i] *= g[i];
-    }
-  }
-
-  @Override
-  public void throughSilu(
-      float[] x, float[] dy, float[] mean, float[] factor, float[] offset, int n) {
-    float[] g = Blocks.own().e;
-    for (int i = 0; i < n; i++) {
-      x[i] -= mean[i];
-      g[i] = x[i] * factor[i] + offset[i];
-    }
-    sigmoid(g, n);
-    for (int i = 0; i < n; i++) {
-      float v = x[i] * factor[i] + offset[i];
-      dy[i] *= g[i] * (1 + v * (1 - g[i]));
-    }
-  }
-
-  @Override
   public int levels(byte[] x, float factor, float offset, float divisor, float[] y, int n) {
     int most = 0;
     for (int i = 0; i < n; i++) {
@@ -413,6 +384,11 @@ final class ScalarLoops implements Loops {
       block.a[i] = (float) (inverse * mean);
       block.b[i] = (float) (block.b[i] < LEAST_LOG_SCALE ? 0 : scale);
     }
+  }
+
+  @Override
+  public NormLoops norm() {
+    return new ScalarNorm();
   }
 
   @Override

@@ -32,13 +32,14 @@ final class VectorLoops implements Loops {
 
   private static final ScalarLoops SCALAR = new ScalarLoops();
   private static final VectorTiles TILES = new VectorTiles();
+  private static final VectorNorm NORM = new VectorNorm();
 
   @Override
   public String description() {
     return "Vector API loops, " + F.vectorBitSize() + " bits";
   }
 
-  private static FloatVector bf16(MemorySegment source, long i) {
+  static FloatVector bf16(MemorySegment source, long i) {
     return ((IntVector)
             ShortVector.fromMemorySegment(S, source, 2 * i, LITTLE_ENDIAN)
                 .convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0))
@@ -46,7 +47,7 @@ final class VectorLoops implements Loops {
         .reinterpretAsFloats();
   }
 
-  private static void bf16(FloatVector v, MemorySegment target, long i) {
+  static void bf16(FloatVector v, MemorySegment target, long i) {
     IntVector bits = v.reinterpretAsInts();
     IntVector high = bits.lanewise(VectorOperators.LSHR, 16);
     IntVector rounded = bits.add(high.and(1)).add(0x7FFF).lanewise(VectorOperators.LSHR, 16);
@@ -56,11 +57,11 @@ final class VectorLoops implements Loops {
         .intoMemorySegment(target, 2 * i, LITTLE_ENDIAN);
   }
 
-  private static FloatVector f32(MemorySegment source, long i) {
+  static FloatVector f32(MemorySegment source, long i) {
     return FloatVector.fromMemorySegment(F, source, 4 * i, LITTLE_ENDIAN);
   }
 
-  private static void f32(FloatVector v, MemorySegment target, long i) {
+  static void f32(FloatVector v, MemorySegment target, long i) {
     v.intoMemorySegment(target, 4 * i, LITTLE_ENDIAN);
   }
 
@@ -548,10 +549,6 @@ final class VectorLoops implements Loops {
   private static final FloatVector VQ1 = FloatVector.broadcast(F, Q1);
   private static final FloatVector VQ0 = FloatVector.broadcast(F, Q0);
   private static final FloatVector ONE = FloatVector.broadcast(F, 1);
-  private static final FloatVector TWO = FloatVector.broadcast(F, 2);
-
-  /** Less a positive float's bits: those of about its reciprocal. */
-  private static final int RECIPROCAL = 0x7EF311C7;
 
   @Override
   public void tanhAndSigmoid(float[] a, float[] b, int n) {
@@ -605,55 +602,6 @@ final class VectorLoops implements Loops {
       y.blend(x, x.compare(VectorOperators.GT, y)).intoArray(a, i);
       x = x.neg();
       y.blend(x, x.compare(VectorOperators.GT, y)).intoArray(b, i);
-    }
-  }
-
-  @Override
-  public void normalizedSilu(float[] x, float[] mean, float[] factor, float[] offset, int n) {
-    for (int i = 0; i < n; i += L) {
-      FloatVector z =
-          FloatVector.fromArray(F, x, i)
-              .sub(FloatVector.fromArray(F, mean, i))
-              .fma(FloatVector.fromArray(F, factor, i), FloatVector.fromArray(F, offset, i));
-      FloatVector y = z.mul(0.5f);
-      y = y.blend(BOUND, y.compare(VectorOperators.GT, BOUND));
-      y = y.blend(-BOUND, y.compare(VectorOperators.LT, -BOUND));
-      FloatVector t = y.mul(y);
-      FloatVector u = t.mul(P6).add(VP5);
-      u = u.fma(t, VP4).fma(t, VP3).fma(t, VP2).fma(t, VP1).fma(t, VP0).mul(y);
-      FloatVector v = t.mul(Q3).add(VQ2).fma(t, VQ1).fma(t, VQ0);
-      // 1 / v by three steps of Newton's from a guess 12% off: a division takes as long as all this
-      IntVector bits = v.reinterpretAsInts();
-      FloatVector r = bits.neg().add(RECIPROCAL).reinterpretAsFloats();
-      r = r.mul(TWO.sub(v.mul(r)));
-      r = r.mul(TWO.sub(v.mul(r)));
-      r = r.mul(v.neg().fma(r, TWO));
-      u.add(v).mul(0.5f).mul(r).mul(z).intoArray(x, i);
-    }
-  }
-
-  @Override
-  public void throughSilu(
-      float[] x, float[] dy, float[] mean, float[] factor, float[] offset, int n) {
-    for (int i = 0; i < n; i += L) {
-      FloatVector d = FloatVector.fromArray(F, x, i).sub(FloatVector.fromArray(F, mean, i));
-      d.intoArray(x, i);
-      FloatVector z =
-          d.fma(FloatVector.fromArray(F, factor, i), FloatVector.fromArray(F, offset, i));
-      FloatVector y = z.mul(0.5f);
-      y = y.blend(BOUND, y.compare(VectorOperators.GT, BOUND));
-      y = y.blend(-BOUND, y.compare(VectorOperators.LT, -BOUND));
-      FloatVector t = y.mul(y);
-      FloatVector u = t.mul(P6).add(VP5);
-      u = u.fma(t, VP4).fma(t, VP3).fma(t, VP2).fma(t, VP1).fma(t, VP0).mul(y);
-      FloatVector v = t.mul(Q3).add(VQ2).fma(t, VQ1).fma(t, VQ0);
-      IntVector bits = v.reinterpretAsInts();
-      FloatVector r = bits.neg().add(RECIPROCAL).reinterpretAsFloats();
-      r = r.mul(TWO.sub(v.mul(r)));
-      r = r.mul(TWO.sub(v.mul(r)));
-      r = r.mul(v.neg().fma(r, TWO));
-      FloatVector g = u.add(v).mul(0.5f).mul(r);
-      g.mul(ONE.sub(g).fma(z, ONE)).mul(FloatVector.fromArray(F, dy, i)).intoArray(dy, i);
     }
   }
 
@@ -943,6 +891,11 @@ final class VectorLoops implements Loops {
       FloatVector scale = a.mul(upper).sub(b.mul(lower)).add(inside);
       scale.blend(scale.mul(0), below).intoArray(block.b, i);
     }
+  }
+
+  @Override
+  public NormLoops norm() {
+    return NORM;
   }
 
   @Override
