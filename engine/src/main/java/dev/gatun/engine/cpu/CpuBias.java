@@ -32,6 +32,8 @@ final class CpuBias {
     int positions = shape.rows() / images;
     int entries = in.get(1).shape().dim(0);
     float[] biases = new float[entries * channels];
+    // one bias for all rows: of a block of them at once
+    float[] laidOut = labels == null && channels <= Blocks.SIZE ? new float[Blocks.SIZE] : null;
     Launch pieces =
         Pieces.launch(
             d,
@@ -41,15 +43,22 @@ final class CpuBias {
               float[] a = Blocks.own().a;
               long from = (long) row * channels + column;
               d.loops().load(type, x, from, a, 0, rows * width);
-              for (int r = 0; r < rows; r++) {
-                int label = label(labels, (row + r) / positions);
-                add(a, r * width, biases, label * channels + column, width);
+              if (laidOut != null) {
+                add(a, 0, laidOut, 0, rows * width);
+              } else {
+                for (int r = 0; r < rows; r++) {
+                  int label = label(labels, (row + r) / positions);
+                  add(a, r * width, biases, label * channels + column, width);
+                }
               }
               d.loops().store(type, a, 0, y, from, rows * width);
             });
     return () -> {
       checkLabels(op.name(), labels, images, entries);
       d.loops().load(DType.F32, table, 0, biases, 0, biases.length);
+      for (int i = 0; laidOut != null && i <= laidOut.length - channels; i += channels) {
+        System.arraycopy(biases, 0, laidOut, i, channels);
+      }
       pieces.run();
     };
   }

@@ -108,6 +108,9 @@ public record Conv2d(Taps taps, int strideH, int strideW, DType outputType) impl
     Value x = inputs.get(0);
     Value w = inputs.get(1);
     Value dy = gradients.getFirst();
+    if (dy.dtype() != x.dtype()) {
+      dy = graph.apply(new Cast(x.dtype()), dy);
+    }
     List<Value> all = new ArrayList<>();
     all.add(graph.apply(new Conv2dBackwardData(this, x.shape()), w, dy));
     all.addAll(graph.apply(new Conv2dBackwardWeights(this, hasBias(specs)), List.of(x, dy)));

@@ -179,9 +179,9 @@ public final class VaeNetwork {
     return head(l, l.reshape(h, 1, 1, size), size);
   }
 
-  /** In f32: gradients of what is made of it are, too. */
+  /** In f32: densities of latents are made of it. */
   private Value head(Layers l, Value x, int size) {
-    return l.dense("encoder.head", l.apply(new Cast(DType.F32), x), size, headSize, 0.1, null);
+    return l.dense("encoder.head", x, size, headSize, 0.1, DType.F32);
   }
 
   private Value decodeImage(Layers l, Value z) {
