@@ -191,6 +191,13 @@ public final class ContractSuite {
       units(new Conv2d(Taps.square(3), 2, 2, null), 1, 6, 5, 8, 5);
     }
     conv(type, new Conv2d(Taps.square(7)), true, 2, 3, 2, 8, 5);
+    // images of one pixel, which dense layers are; the last reads nothing but padding
+    conv(type, new Conv2d(Taps.point()), true, 33, 1, 1, 130, 40);
+    conv(type, new Conv2d(Taps.point()), false, 1, 1, 1, 17, 3);
+    conv(type, new Conv2d(Taps.square(3), 2, 2, null), true, 5, 1, 1, 16, 24);
+    conv(type, new Conv2d(Taps.rectangle(-1, -1, 0, 0)), true, 2, 1, 1, 8, 16);
+    added(new Conv2d(Taps.point()), type, true, 9, 1, 1, 40, 24);
+    added(new Conv2d(Taps.square(3)), type, false, 3, 1, 1, 15, 17);
     conv(type, new Conv2d(Taps.square(7), 3, 2, null), true, 1, 2, 4, 3, 16);
   }
 

@@ -5,7 +5,6 @@ import static dev.gatun.ffi.onednn.OneDnn.*;
 import dev.gatun.engine.Buffer;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Launch;
-import dev.gatun.engine.Owned;
 import dev.gatun.engine.Shape;
 import dev.gatun.engine.Tensor;
 import dev.gatun.engine.TensorSpec;
@@ -18,9 +17,7 @@ import dev.gatun.ffi.DnnlAttributes;
 import dev.gatun.ffi.DnnlDesc;
 import dev.gatun.ffi.DnnlPrimitive;
 import dev.gatun.ffi.DnnlPrimitive.ConvGeometry;
-import dev.gatun.ffi.HostMemory;
 import java.lang.foreign.MemorySegment;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
@@ -30,47 +27,40 @@ import java.util.function.Supplier;
  * where taps are missing from the box their weights are zeros. Weights are packed into oneDNN's
  * layout (and rounded to x's dtype) when they have changed, not at every run.
  */
-final class CpuConvolution implements Launch {
+final class CpuConvolution extends DnnlLaunch {
   /**
    * Weight gradients below this run on one thread. oneDNN's threads meet at a barrier at which they
    * spin: that costs more than a second core brings, and ten times as much where somebody else has
    * it.
    */
-  private static final double ONE_THREAD_PRODUCTS = 5e8;
-
-  private final CpuDevice device;
-  private final Owned owned = new Owned();
-  private final List<Runnable> steps = new ArrayList<>();
-  private final List<DnnlPrimitive> scratchUsers = new ArrayList<>();
-  private int scratchVersion = -1;
+  static final double ONE_THREAD_PRODUCTS = 5e8;
 
   private CpuConvolution(CpuDevice device) {
-    this.device = device;
+    super(device);
   }
 
   static Launch forward(CpuDevice device, Conv2d op, List<Tensor> in, List<Tensor> out) {
-    return build(device, launch -> launch.planForward(op, in, out.getFirst()));
+    return CpuDense.suits(op, in.getFirst().shape())
+        ? CpuDense.forward(device, op, in, out)
+        : build(device, launch -> launch.planForward(op, in, out.getFirst()));
   }
 
   static Launch backwardData(
       CpuDevice device, Conv2dBackwardData op, List<Tensor> in, List<Tensor> out) {
-    return build(device, launch -> launch.planBackwardData(op, in, out.getFirst()));
+    return CpuDense.suits(op.forward(), op.xShape())
+        ? CpuDense.backwardData(device, op, in, out)
+        : build(device, launch -> launch.planBackwardData(op, in, out.getFirst()));
   }
 
   static Launch backwardWeights(
       CpuDevice device, Conv2dBackwardWeights op, List<Tensor> in, List<Tensor> out) {
-    return build(device, launch -> launch.planBackwardWeights(op, in, out));
+    return CpuDense.suits(op.forward(), in.getFirst().shape())
+        ? CpuDense.backwardWeights(device, op, in, out)
+        : build(device, launch -> launch.planBackwardWeights(op, in, out));
   }
 
   private static Launch build(CpuDevice device, Consumer<CpuConvolution> plan) {
-    CpuConvolution launch = new CpuConvolution(device);
-    try {
-      plan.accept(launch);
-      return launch;
-    } catch (RuntimeException | Error e) {
-      launch.close();
-      throw e;
-    }
+    return planned(new CpuConvolution(device), plan);
   }
 
   /** The tensor itself, or the framed copy of it that is renewed before the primitive runs. */
@@ -119,7 +109,7 @@ final class CpuConvolution implements Launch {
 
     DnnlDesc any(ConvBox box, DType type) {
       return DnnlDesc.any(
-          CpuConvolution.type(type), new long[] {filters(), channels(), box.height(), box.width()});
+          DnnlLaunch.type(type), new long[] {filters(), channels(), box.height(), box.width()});
     }
 
     DnnlDesc dense(ConvBox box) {
@@ -328,22 +318,19 @@ final class CpuConvolution implements Launch {
             .bind(DNNL_ARG_SRC_0(), denseDesc, dense.address())
             .bind(DNNL_ARG_DST_0(), packedDesc, packed.address());
     useScratch(reorder);
-    long[] version = {-1};
-    steps.add(() -> {
-      long now = w.tensor.buffer().version();
-      if (now != version[0]) {
-        if (dense != source) {
-          for (int t = 0; t < taps; t++) {
-            if (box.cells()[t] != ConvBox.NO_CELL) {
-              MemorySegment.copy(
-                  source, t * cellBytes, dense, box.cells()[t] * cellBytes, cellBytes);
+    addStepIfChanged(
+        w.tensor.buffer(),
+        () -> {
+          if (dense != source) {
+            for (int t = 0; t < taps; t++) {
+              if (box.cells()[t] != ConvBox.NO_CELL) {
+                MemorySegment.copy(
+                    source, t * cellBytes, dense, box.cells()[t] * cellBytes, cellBytes);
+              }
             }
           }
-        }
-        reorder.execute();
-        version[0] = now;
-      }
-    });
+          reorder.execute();
+        });
     return packed.address();
   }
 
@@ -375,10 +362,6 @@ final class CpuConvolution implements Launch {
     }
   }
 
-  private static MemorySegment segment(Buffer buffer) {
-    return HostMemory.at(buffer.address(), buffer.sizeBytes());
-  }
-
   private DnnlDesc image(Tensor t) {
     return image(t.shape(), t.dtype());
   }
@@ -390,41 +373,5 @@ final class CpuConvolution implements Launch {
     return owned.add(
         DnnlDesc.strided(
             type(type), new long[] {shape.dim(0), c, h, w}, new long[] {h * w * c, 1, w * c, c}));
-  }
-
-  private static int type(DType type) {
-    return type == DType.BF16 ? dnnl_bf16() : dnnl_f32();
-  }
-
-  private Dnnl dnnl() {
-    return device.dnnl();
-  }
-
-  private void addStep(DnnlPrimitive primitive) {
-    useScratch(primitive);
-    steps.add(primitive::execute);
-  }
-
-  private void useScratch(DnnlPrimitive primitive) {
-    if (primitive.scratchpadBytes() > 0) {
-      device.scratchpad().reserve(primitive.scratchpadBytes());
-      scratchUsers.add(primitive);
-    }
-  }
-
-  @Override
-  public void run() {
-    if (scratchVersion != device.scratchpad().version()) {
-      scratchUsers.forEach(p -> p.bindScratchpad(device.scratchpad().address()));
-      scratchVersion = device.scratchpad().version();
-    }
-    for (Runnable step : steps) {
-      step.run();
-    }
-  }
-
-  @Override
-  public void close() {
-    owned.close();
   }
 }
