@@ -252,7 +252,7 @@ final class CpuConvolution extends DnnlLaunch {
     Tensor x = in.get(0);
     Tensor dy = in.get(1);
     Tensor dw = out.get(0);
-    if (Winograd.suits(device, op.forward(), x.dtype(), x.shape(), dy.shape().dim(3))) {
+    if (Winograd.suitsWeights(device, op.forward(), x.dtype(), x.shape(), dy.shape().dim(3))) {
       Tensor dbias = op.bias() ? out.get(1) : null;
       steps.add(new WinogradBackwardWeights(device, owned, op.forward(), x, dy, dw, dbias));
       return;

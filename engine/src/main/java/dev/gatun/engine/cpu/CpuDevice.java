@@ -191,7 +191,12 @@ public final class CpuDevice extends Device {
     return super.holds(tensor) || tensor.device() == parent;
   }
 
-  /** Whether 3x3 convolutions in f32 may be computed with fewer products: see {@link Winograd}. */
+  /** Whether bf16 is multiplied no more than twice as fast as f32: there is no AMX. */
+  boolean multipliesBf16Slowly() {
+    return Dnnl.isa() != Dnnl.Isa.AMX;
+  }
+
+  /** Whether 3x3 convolutions may be computed with fewer products: see {@link Winograd}. */
   boolean usesWinograd() {
     return winograd;
   }

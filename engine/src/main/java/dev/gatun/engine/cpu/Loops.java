@@ -99,6 +99,9 @@ interface Loops {
   /** y = x * by, {@code n} elements: f32 to a dtype. */
   void scale(MemorySegment x, long from, float by, DType type, MemorySegment y, long to, int n);
 
+  /** y = x, {@code n} elements: bf16 to f32. */
+  void widen(MemorySegment x, MemorySegment y, int n);
+
   float LOG_2_PI = 1.8378770664f;
 
   float LEAST_LOG_SCALE = (float) LogisticMixture.LEAST_LOG_SCALE;
@@ -209,6 +212,7 @@ interface Loops {
           exps(s, 4, 64, 0, y, type, s, sums);
           expSlopes(s, s, 4, 64, 0, y, y, type, s, s);
           scale(s, 0, 1, type, s, 0, 256);
+          widen(s, s, 256);
           dot(type, s, s, 0, 256);
         }
         fill(s, 0, 16, 0);

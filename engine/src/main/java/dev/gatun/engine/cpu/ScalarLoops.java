@@ -184,6 +184,13 @@ final class ScalarLoops implements Loops {
   }
 
   @Override
+  public void widen(MemorySegment x, MemorySegment y, int n) {
+    for (int i = 0; i < n; i++) {
+      set(DType.F32, y, i, get(DType.BF16, x, i));
+    }
+  }
+
+  @Override
   public void exp(float[] x, int at, int n, float shift, float scale) {
     for (int i = at; i < at + n; i++) {
       x[i] = (float) Math.exp(x[i] - shift) * scale;

@@ -485,6 +485,17 @@ final class VectorLoops implements Loops {
     SCALAR.scale(x, from + whole, by, type, y, to + whole, n - whole);
   }
 
+  @Override
+  public void widen(MemorySegment x, MemorySegment y, int n) {
+    int whole = n - n % L;
+    for (int i = 0; i < whole; i += L) {
+      f32(bf16(x, i), y, i);
+    }
+    for (int i = whole; i < n; i++) {
+      ScalarLoops.set(DType.F32, y, i, ScalarLoops.get(DType.BF16, x, i));
+    }
+  }
+
   private static void scaleF32(
       MemorySegment x, long from, float by, MemorySegment y, long to, int whole) {
     for (int i = 0; i < whole; i += L) {

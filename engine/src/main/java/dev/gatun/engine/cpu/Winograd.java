@@ -4,14 +4,19 @@ import static dev.gatun.ffi.onednn.OneDnn.dnnl_f32;
 
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Shape;
+import dev.gatun.engine.Tensor;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Taps;
 import dev.gatun.ffi.DnnlDesc;
+import java.lang.foreign.MemorySegment;
+import java.util.List;
 
 /**
- * Convolutions of 3x3 taps in f32 by Winograd's F(4x4,3x3): of each patch of 6x6 pixels come 4x4
- * outputs, by 36 products of a pixel and a weight where plain sums take 144. Products of all
- * patches at one of the 36 places, over all channels, are one product of matrices.
+ * Convolutions of 3x3 taps by Winograd's F(4x4,3x3): of each patch of 6x6 pixels come 4x4 outputs,
+ * by 36 products of a pixel and a weight where plain sums take 144. Products of all patches at one
+ * of the 36 places, over all channels, are one product of matrices. All of it is in f32; tensors in
+ * bf16 are widened and rounded a row at a time, which pays where a core multiplies bf16 no more
+ * than twice as fast.
  *
  * <p>Patches of a few rows of them go through memory that stays in the second cache: transformed,
  * multiplied, transformed back. All of that memory is the device's scratchpad.
@@ -34,6 +39,12 @@ abstract class Winograd implements Runnable {
   private static final int LEAST_TILES = 128;
 
   private static final int LEAST_CHUNK_TILES = 64;
+
+  /** In bf16: with tiles that reach further beyond the image it does not pay. */
+  private static final double MOST_NARROW_WASTE = 1.2;
+
+  /** But for weights' gradients it does from so many channels on. */
+  private static final int LEAST_NARROW_CHANNELS = 64;
 
   /** Where otherwise threads would have nothing to do. */
   private static final int SMALL_CHUNK_TILES = 16;
@@ -64,18 +75,36 @@ abstract class Winograd implements Runnable {
     across = Math.ceilDiv(width, TILE);
   }
 
-  /** Whether a convolution of stride 1 can be computed so, and faster. */
+  /** Whether a convolution of stride 1, or its data gradient, can be computed so, and faster. */
   static boolean suits(CpuDevice device, Conv2d op, DType type, Shape x, int filters) {
+    double computed = (double) tiles(x) * TILE * TILE;
+    return canCompute(device, op, x, filters)
+        && (type == DType.F32
+            || device.multipliesBf16Slowly()
+                && computed <= MOST_NARROW_WASTE * x.dim(0) * x.dim(1) * x.dim(2));
+  }
+
+  /** The same of its weights' gradient. */
+  static boolean suitsWeights(CpuDevice device, Conv2d op, DType type, Shape x, int filters) {
+    return suits(device, op, type, x, filters)
+        || canCompute(device, op, x, filters)
+            && device.multipliesBf16Slowly()
+            && Math.min(x.dim(3), filters) >= LEAST_NARROW_CHANNELS;
+  }
+
+  private static int tiles(Shape x) {
+    return x.dim(0) * Math.ceilDiv(x.dim(1), TILE) * Math.ceilDiv(x.dim(2), TILE);
+  }
+
+  private static boolean canCompute(CpuDevice device, Conv2d op, Shape x, int filters) {
     int channels = x.dim(3);
-    int tiles = x.dim(0) * Math.ceilDiv(x.dim(1), TILE) * Math.ceilDiv(x.dim(2), TILE);
     return device.usesWinograd()
-        && type == DType.F32
         && op.strideH() == 1
         && op.strideW() == 1
         && places(op.taps()) != null
         && x.dim(1) >= TILE - 1
         && x.dim(2) >= TILE - 1
-        && tiles >= LEAST_TILES
+        && tiles(x) >= LEAST_TILES
         && Math.min(channels, filters) >= LEAST_CHANNELS
         && channels % VECTOR == 0
         && filters % VECTOR == 0;
@@ -144,7 +173,14 @@ abstract class Winograd implements Runnable {
     private final long rows = room((long) PATCH * rowLength);
     private final long zeros = room((long) width * longest);
     private final long unused = room((long) width * longest);
+    private final long wide; // rows that are in bf16 elsewhere
     private long base;
+
+    /** With room for tensors in these dtypes. */
+    Transforms(DType... types) {
+      boolean narrow = List.of(types).contains(DType.BF16);
+      wide = room(narrow ? 2L * TILE * width * longest : 0);
+    }
 
     /** Before a chunk; memory is as others left it. */
     void begin(long scratch) {
@@ -161,11 +197,31 @@ abstract class Winograd implements Runnable {
       }
     }
 
-    private long row(long image, int strip, int row, int c, long outside) {
+    /** The row's memory, or null outside of the image. */
+    private MemorySegment row(Tensor t, int strip, int row, int c) {
       int i = strip % down * TILE + row;
+      long size = (long) width * c * t.dtype().bytes();
       return i < 0 || i >= height
-          ? outside
-          : image + 4L * (((long) strip / down * height + i) * width) * c;
+          ? null
+          : TileLoops.MEMORY.asSlice(t.address() + ((long) strip / down * height + i) * size, size);
+    }
+
+    private long wide(int slot) {
+      return base + wide + 4L * slot * width * longest;
+    }
+
+    /** Where a row is in f32; widened, if it has to be, to a slot. */
+    private long read(Tensor t, int strip, int row, int c, int slot) {
+      MemorySegment own = row(t, strip, row, c);
+      if (own == null) {
+        return base + zeros;
+      }
+      if (t.dtype() == DType.F32) {
+        return own.address();
+      }
+      MemorySegment to = TileLoops.MEMORY.asSlice(wide(slot), 4L * width * c);
+      device.loops().widen(own, to, width * c);
+      return wide(slot);
     }
 
     /**
@@ -173,11 +229,11 @@ abstract class Winograd implements Runnable {
      *
      * @param first of the strip's tiles among those of V
      */
-    void pixels(long x, int strip, int c, long v, int tiles, int first) {
+    void pixels(Tensor x, int strip, int c, long v, int tiles, int first) {
       int columns = TILE * across + 2;
       frame(c, 1, columns);
       for (int r = 0; r < PATCH; r++) {
-        s.in[r] = row(x, strip, r - 1, c, base + zeros);
+        s.in[r] = read(x, strip, r - 1, c, r);
         s.out[r] = base + rows + 4L * (r * columns + 1) * c;
       }
       loops.pixels(s.of(width * c));
@@ -191,11 +247,11 @@ abstract class Winograd implements Runnable {
     }
 
     /** Of a strip of dy [N,H,W,K] to [36][tiles][K]. */
-    void slopes(long dy, int strip, int k, long v, int tiles, int first) {
+    void slopes(Tensor dy, int strip, int k, long v, int tiles, int first) {
       int columns = TILE * across;
       frame(k, 0, columns);
       for (int r = 0; r < TILE; r++) {
-        s.in[r] = row(dy, strip, r, k, base + zeros);
+        s.in[r] = read(dy, strip, r, k, r);
       }
       for (int r = 0; r < PATCH; r++) {
         s.out[r] = base + rows + 4L * r * columns * k;
@@ -216,9 +272,10 @@ abstract class Winograd implements Runnable {
      * Products [36][tiles][K] of a strip to y [N,H,W,K].
      *
      * @param plus [W,K], added to each row
-     * @param addend like y, or 0
+     * @param addend like y, or null
      */
-    void outputs(long m, int tiles, int first, int k, int strip, long y, long plus, long addend) {
+    void outputs(
+        long m, int tiles, int first, int k, int strip, Tensor y, long plus, Tensor addend) {
       int columns = TILE * across;
       for (int r = 0; r < PATCH; r++) {
         for (int j = 0; j < PATCH; j++) {
@@ -234,10 +291,18 @@ abstract class Winograd implements Runnable {
       }
       s.in[PATCH] = plus;
       for (int r = 0; r < TILE; r++) {
-        s.in[PATCH + 1 + r] = addend == 0 ? base + zeros : row(addend, strip, r, k, base + zeros);
-        s.out[r] = row(y, strip, r, k, base + unused);
+        s.in[PATCH + 1 + r] = addend == null ? base + zeros : read(addend, strip, r, k, TILE + r);
+        MemorySegment own = row(y, strip, r, k);
+        s.out[r] = own == null ? base + unused : y.dtype() == DType.F32 ? own.address() : wide(r);
       }
       loops.outputsPlus(s.of(width * k));
+      for (int r = 0; r < TILE && y.dtype() != DType.F32; r++) {
+        MemorySegment own = row(y, strip, r, k);
+        if (own != null) {
+          MemorySegment from = TileLoops.MEMORY.asSlice(wide(r), 4L * width * k);
+          device.loops().scale(from, 0, 1, y.dtype(), own, 0, width * k);
+        }
+      }
     }
   }
 }

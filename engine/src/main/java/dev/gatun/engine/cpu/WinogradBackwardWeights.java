@@ -61,7 +61,7 @@ final class WinogradBackwardWeights extends Winograd {
     slopes = room((long) PLACES * tiles * filters);
     sums = room((long) PLACES * channels * filters + 18L * WEIGHTS);
     for (int i = 0; i < device.workers().threads(); i++) {
-      free.add(new Transforms());
+      free.add(new Transforms(x.dtype(), dy.dtype()));
     }
     a = owned.add(matrices(channels, tiles, 1, channels));
     b = owned.add(matrices(tiles, filters, filters, 1));
@@ -81,8 +81,8 @@ final class WinogradBackwardWeights extends Winograd {
       for (int i = from; i < to; i++) {
         int at = i * across;
         if (first + i < strips()) {
-          transforms.pixels(x.address(), first + i, channels, base + v, tiles, at);
-          transforms.slopes(dy.address(), first + i, filters, base + slopes, tiles, at);
+          transforms.pixels(x, first + i, channels, base + v, tiles, at);
+          transforms.slopes(dy, first + i, filters, base + slopes, tiles, at);
         } else {
           // beyond the last image: what is there counts nothing, and must be a number
           for (int p = 0; p < PLACES; p++) {

@@ -91,7 +91,7 @@ final class WinogradForward extends Winograd {
 
   /** What a thread needs for itself. */
   private final class Lane {
-    final Transforms transforms = new Transforms();
+    final Transforms transforms = new Transforms(x.dtype(), y.dtype());
     final TileLoops.Streams s = new TileLoops.Streams();
     final long v = room((long) PLACES * tiles * channels);
     final long m = room((long) PLACES * tiles * filters);
@@ -161,7 +161,7 @@ final class WinogradForward extends Winograd {
         for (int k = 0; k < filters; k++) {
           float sum =
               ScalarLoops.get(DType.F32, to, k)
-                  + ScalarLoops.get(DType.F32, own, (long) image * filters + k);
+                  + ScalarLoops.get(addend.dtype(), own, (long) image * filters + k);
           ScalarLoops.set(DType.F32, to, k, sum);
         }
       }
@@ -175,7 +175,7 @@ final class WinogradForward extends Winograd {
       int last = Math.min(strips(), first + stripsPerChunk);
       transforms.begin(base);
       for (int strip = first; strip < last; strip++) {
-        transforms.pixels(x.address(), strip, channels, base + v, tiles, (strip - first) * across);
+        transforms.pixels(x, strip, channels, base + v, tiles, (strip - first) * across);
       }
       product.executeOnOneThread();
       for (int strip = first; strip < last; strip++) {
@@ -188,9 +188,9 @@ final class WinogradForward extends Winograd {
             (strip - first) * across,
             filters,
             strip,
-            y.address(),
+            y,
             base + plus,
-            addend == null || ofImages() ? 0 : addend.address());
+            addend == null || ofImages() ? null : addend);
       }
     }
   }

@@ -18,7 +18,7 @@ import java.util.List;
  * <p>Inputs: x [N,H,W,C] f32 or bf16; w [T,C,K] f32; optionally bias [K] f32; optionally an addend
  * in y's dtype, like y (a residual) or [N,1,1,K], the same for all pixels of an image (what a
  * denoising network is told of the time). Output: y [N,ceil(H/strideH),ceil(W/strideW),K] in {@code
- * outputType}. Products in x's dtype (the weights are rounded to it), sums in f32.
+ * outputType}. Products in x's dtype (the weights are rounded to it) or in f32, sums in f32.
  *
  * @param outputType null for x's dtype; f32 may be asked for where x is bf16
  */

@@ -62,6 +62,41 @@ class WinogradTest {
     }
   }
 
+  private static void runNarrow(Op op, List<TensorSpec> inputs, int terms) {
+    List<OpCase.Draw> draws = new ArrayList<>();
+    inputs.forEach(spec -> draws.add(new OpCase.Draw.Normal(0, 1)));
+    for (CpuDevice each : List.of(device, lane)) {
+      OpCase opCase = new OpCase(op, inputs, terms, DType.BF16, draws, inputs.hashCode());
+      assertNull(Contract.check(each, opCase).failure());
+    }
+  }
+
+  /** Tensors in bf16, and outputs in f32 of them, where a core is slow at bf16's products. */
+  @ParameterizedTest
+  @CsvSource({"3, 28, 28, 32, 48", "17, 12, 16, 64, 80", "9, 8, 31, 48, 32"})
+  void tensorsInBf16AreWidenedByRows(int n, int h, int w, int channels, int filters) {
+    assumeTrue(device.refuses(DType.BF16) == null && device.multipliesBf16Slowly(), "AMX");
+    Conv2d op = new Conv2d(Taps.square(3));
+    TensorSpec x = TensorSpec.of(DType.BF16, n, h, w, channels);
+    TensorSpec weights = TensorSpec.of(DType.F32, 9, channels, filters);
+    TensorSpec bias = TensorSpec.of(DType.F32, filters);
+    TensorSpec y = TensorSpec.of(DType.BF16, n, h, w, filters);
+    TensorSpec ofImages = TensorSpec.of(DType.BF16, n, 1, 1, filters);
+    assertTrue(Winograd.suits(device, op, DType.BF16, x.shape(), filters));
+    runNarrow(op, List.of(x, weights, bias), 9 * channels + 2);
+    runNarrow(op, List.of(x, weights, bias, y), 9 * channels + 3);
+    runNarrow(op, List.of(x, weights, ofImages), 9 * channels + 3);
+    Conv2d toF32 = new Conv2d(Taps.square(3), 1, 1, DType.F32);
+    TensorSpec yF32 = TensorSpec.of(DType.F32, n, h, w, filters);
+    TensorSpec ofImagesF32 = TensorSpec.of(DType.F32, n, 1, 1, filters);
+    runNarrow(toF32, List.of(x, weights, bias, yF32), 9 * channels + 3);
+    runNarrow(toF32, List.of(x, weights, bias, ofImagesF32), 9 * channels + 3);
+    Conv2dBackwardData data = new Conv2dBackwardData(op, x.shape());
+    runNarrow(data, List.of(weights, y), 9 * filters + 2);
+    runNarrow(data, List.of(weights, y, x), 9 * filters + 3);
+    runNarrow(new Conv2dBackwardWeights(op, true), List.of(x, y), n * h * w + 2);
+  }
+
   /** Whole tiles and parts of them, one to a row and several, chunks that do not come out even. */
   @ParameterizedTest
   @CsvSource({
@@ -98,7 +133,12 @@ class WinogradTest {
     Shape x = Shape.of(8, 28, 28, 64);
     Conv2d square = new Conv2d(Taps.square(3));
     assertTrue(Winograd.suits(device, square, DType.F32, x, 64));
-    assertFalse(Winograd.suits(device, square, DType.BF16, x, 64));
+    boolean slow = device.multipliesBf16Slowly();
+    assertEquals(slow, Winograd.suits(device, square, DType.BF16, x, 64));
+    Shape odd = Shape.of(64, 7, 7, 64);
+    assertFalse(Winograd.suits(device, square, DType.BF16, odd, 64), "a quarter of tiles is empty");
+    assertEquals(slow, Winograd.suitsWeights(device, square, DType.BF16, odd, 64));
+    assertFalse(Winograd.suitsWeights(device, square, DType.BF16, odd, 32), "few channels");
     assertFalse(Winograd.suits(device, square, DType.F32, x, 40), "whole vectors only");
     assertFalse(Winograd.suits(device, square, DType.F32, x, 16), "too few channels");
     assertFalse(Winograd.suits(device, square, DType.F32, Shape.of(1, 28, 28, 64), 64), "tiles");
