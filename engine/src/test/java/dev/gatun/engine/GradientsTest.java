@@ -281,6 +281,26 @@ class GradientsTest {
         .getFirst();
   }
 
+  /** Gradients are in the dtypes of what they are the gradients of, whatever the output's is. */
+  @Test
+  void aConvolutionMayReturnMoreThanItTakes() {
+    try (Builder b = new Builder(1)) {
+      Value x = b.whole(DType.BF16, 3, 2, 5, 3, 4);
+      Value w = b.leaf(9, 4, 6);
+      Value bias = b.leaf(6);
+      Value addend = b.leaf(2, 5, 3, 6);
+      Value row = b.leaf(2, 1, 1, 6);
+      Conv2d conv = new Conv2d(Taps.square(3), 1, 1, DType.F32);
+      Value y = b.graph.apply(new Add(), b.graph.apply(conv, x, w, bias, addend), addend);
+      y = b.graph.apply(new Add(), y, b.graph.apply(conv, x, w, bias, row));
+      List<Value> wrt = List.of(x, w, bias, addend, row);
+      List<Value> slopes = b.graph.gradients(b.loss(y), wrt);
+      for (int i = 0; i < wrt.size(); i++) {
+        assertEquals(wrt.get(i).spec(), slopes.get(i).spec());
+      }
+    }
+  }
+
   @TestFactory
   Stream<DynamicTest> finiteDifferencesOfLossesAgree() {
     return Stream.of(

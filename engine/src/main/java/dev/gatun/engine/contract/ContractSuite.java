@@ -119,6 +119,8 @@ public final class ContractSuite {
     LikelihoodCases.addTo(suite);
     suite.points(DType.F32);
     suite.points(DType.BF16);
+    suite.onePixel(DType.F32);
+    suite.onePixel(DType.BF16);
     return List.copyOf(suite.cases);
   }
 
@@ -136,6 +138,30 @@ public final class ContractSuite {
     for (Layout layout : List.of(Layout.ODD, Layout.MIXED)) {
       cases.add(new OpCase(op, inputs, terms, roundTo, List.of(draws), seed++, layout));
     }
+  }
+
+  /** Images of one pixel, which dense layers are; the last reads nothing but padding. */
+  private void onePixel(DType type) {
+    conv(type, new Conv2d(Taps.point()), true, 33, 1, 1, 130, 40);
+    conv(type, new Conv2d(Taps.point()), false, 1, 1, 1, 17, 3);
+    conv(type, new Conv2d(Taps.square(3), 2, 2, null), true, 5, 1, 1, 16, 24);
+    added(new Conv2d(Taps.point()), type, true, 9, 1, 1, 40, 24);
+    added(new Conv2d(Taps.square(3)), type, false, 3, 1, 1, 15, 17);
+    if (type == DType.BF16) {
+      conv(type, new Conv2d(Taps.point(), 1, 1, DType.F32), true, 7, 1, 1, 96, 20);
+      added(new Conv2d(Taps.point(), 1, 1, DType.F32), type, true, 1, 1, 1, 48, 33);
+    }
+    TensorSpec x = TensorSpec.of(type, 5, 1, 1, 24);
+    TensorSpec w = TensorSpec.of(DType.F32, 1, 24, 24);
+    unaligned(new Conv2d(Taps.point()), List.of(x, w), 26, type, STANDARD, WEIGHTS);
+    unaligned(
+        new Conv2dBackwardWeights(new Conv2d(Taps.point()), false),
+        List.of(x, x),
+        7,
+        type,
+        STANDARD,
+        STANDARD);
+    conv(type, new Conv2d(Taps.rectangle(-1, -1, 0, 0)), true, 2, 1, 1, 8, 16);
   }
 
   private void points(DType type) {
@@ -191,13 +217,6 @@ public final class ContractSuite {
       units(new Conv2d(Taps.square(3), 2, 2, null), 1, 6, 5, 8, 5);
     }
     conv(type, new Conv2d(Taps.square(7)), true, 2, 3, 2, 8, 5);
-    // images of one pixel, which dense layers are; the last reads nothing but padding
-    conv(type, new Conv2d(Taps.point()), true, 33, 1, 1, 130, 40);
-    conv(type, new Conv2d(Taps.point()), false, 1, 1, 1, 17, 3);
-    conv(type, new Conv2d(Taps.square(3), 2, 2, null), true, 5, 1, 1, 16, 24);
-    conv(type, new Conv2d(Taps.rectangle(-1, -1, 0, 0)), true, 2, 1, 1, 8, 16);
-    added(new Conv2d(Taps.point()), type, true, 9, 1, 1, 40, 24);
-    added(new Conv2d(Taps.square(3)), type, false, 3, 1, 1, 15, 17);
     conv(type, new Conv2d(Taps.square(7), 3, 2, null), true, 1, 2, 4, 3, 16);
   }
 

@@ -9,6 +9,7 @@ import dev.gatun.engine.op.ImageLikelihood;
 import dev.gatun.engine.op.ImageLikelihoodBackward;
 import dev.gatun.engine.op.ImportanceBound;
 import dev.gatun.engine.op.ImportanceBoundBackward;
+import dev.gatun.engine.op.LogisticMixture;
 import dev.gatun.engine.op.ScalePixels;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -31,9 +32,11 @@ final class LikelihoodReference {
   }
 
   /**
-   * A value's nats and their slopes by its parameters, each with the sum of the sizes of its terms.
+   * A value's nats and their slopes by its parameters, each with the sum of the sizes of its terms;
+   * and of each slope the factor of the exponentials in it.
    */
-  private record Nats(double value, double size, double[] slopes, double[] sizes) {
+  private record Nats(
+      double value, double size, double[] slopes, double[] sizes, double[] factors) {
     static Nats of(
         ImageLikelihood.Kind kind, int levels, boolean ofLevels, double target, double[] p) {
       double x = ofLevels ? 2 * target / (levels - 1) - 1 : target;
@@ -49,11 +52,16 @@ final class LikelihoodReference {
               softplus - t * p[0],
               softplus + Math.abs(t * p[0]),
               new double[] {sigmoid - t},
-              new double[] {sigmoid + t});
+              new double[] {sigmoid + t},
+              new double[] {1});
         }
         case SQUARED ->
             new Nats(
-                d * d / 2, d * d / 2 + Math.abs(d) * dSize, new double[] {d}, new double[] {dSize});
+                d * d / 2,
+                d * d / 2 + Math.abs(d) * dSize,
+                new double[] {d},
+                new double[] {dSize},
+                new double[] {0});
         case GAUSSIAN -> {
           double inverse = Math.exp(-p[1]);
           double square = d * d * inverse / 2;
@@ -63,15 +71,20 @@ final class LikelihoodReference {
               Math.log(2 * Math.PI) / 2 + p[1] / 2 + square,
               Math.log(2 * Math.PI) / 2 + Math.abs(p[1]) / 2 + squareSize,
               new double[] {d * inverse, 0.5 - square},
-              new double[] {dSize * inverse, 0.5 + squareSize});
+              new double[] {dSize * inverse, 0.5 + squareSize},
+              new double[] {dSize, Math.abs(d) * dSize});
         }
         case LOGISTIC -> {
           Reference.Bin bin = Reference.bin(levels, (int) target, p[0], Math.abs(p[0]), p[1]);
+          double inverse = Math.exp(-Math.max(p[1], LogisticMixture.LEAST_LOG_SCALE));
+          // an end's place times an exponential of it, which is normal up to about 88
+          double place = Math.min(88, (Math.abs(d) + 1.0 / (levels - 1)) * inverse);
           yield new Nats(
               -bin.value(),
               bin.size(),
               new double[] {-bin.byMean(), -bin.byScale()},
-              new double[] {bin.byMeanSize(), bin.byScaleSize()});
+              new double[] {bin.byMeanSize(), bin.byScaleSize()},
+              new double[] {inverse, place});
         }
       };
     }
@@ -122,7 +135,7 @@ final class LikelihoodReference {
             d.set(
                 at + k * channels,
                 one.slopes[k] * outer,
-                (one.sizes[k] + TINY) * Math.abs(outer) + TINY);
+                (one.sizes[k] + TINY * (1 + one.factors[k])) * Math.abs(outer) + TINY);
           }
         });
     return List.of(d);

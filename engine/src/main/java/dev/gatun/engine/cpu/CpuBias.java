@@ -56,8 +56,10 @@ final class CpuBias {
     return () -> {
       checkLabels(op.name(), labels, images, entries);
       d.loops().load(DType.F32, table, 0, biases, 0, biases.length);
-      for (int i = 0; laidOut != null && i <= laidOut.length - channels; i += channels) {
-        System.arraycopy(biases, 0, laidOut, i, channels);
+      if (laidOut != null) {
+        for (int i = 0; i <= laidOut.length - channels; i += channels) {
+          System.arraycopy(biases, 0, laidOut, i, channels);
+        }
       }
       pieces.run();
     };
@@ -97,14 +99,14 @@ final class CpuBias {
     MemorySegment target = d.segment(y);
     Shape shape = dy.shape();
     int channels = shape.dim(3);
-    Columns columns = new Columns(d, dy);
+    ChannelSums sums = new ChannelSums(d, dy, shape.dim(0));
     return () -> {
-      columns.run();
+      sums.run();
       for (int n = 0; n < shape.dim(0); n++) {
         for (int c = 0; c < channels; c++) {
           double sum = 0;
-          for (int chunk = 0; chunk < columns.chunksPerImage; chunk++) {
-            sum += columns.sums[n * columns.chunksPerImage + chunk][c];
+          for (int chunk = 0; chunk < sums.chunksPerImage; chunk++) {
+            sum += sums.sums[n * sums.chunksPerImage + chunk][c];
           }
           ScalarLoops.set(y.dtype(), target, (long) n * channels + c, (float) sum);
         }
@@ -118,16 +120,17 @@ final class CpuBias {
     MemorySegment dtable = d.segment(out.get(0));
     int images = in.get(0).shape().dim(0);
     int channels = in.get(0).shape().dim(-1);
-    Columns columns = new Columns(d, in.get(0));
+    // without labels all images are one
+    ChannelSums sums = new ChannelSums(d, in.get(0), labels == null ? 1 : images);
     double[] totals = new double[op.rows() * channels];
     return () -> {
       checkLabels(op.name(), labels, images, op.rows());
-      columns.run();
+      sums.run();
       Arrays.fill(totals, 0);
-      for (int chunk = 0; chunk < columns.sums.length; chunk++) {
-        int target = label(labels, chunk / columns.chunksPerImage) * channels;
+      for (int chunk = 0; chunk < sums.sums.length; chunk++) {
+        int target = label(labels, chunk / sums.chunksPerImage) * channels;
         for (int c = 0; c < channels; c++) {
-          totals[target + c] += columns.sums[chunk][c];
+          totals[target + c] += sums.sums[chunk][c];
         }
       }
       for (int i = 0; i < totals.length; i++) {
@@ -140,7 +143,7 @@ final class CpuBias {
    * The sums of the channels of [N,...,C], by fixed chunks of an image each: the same bits at any
    * number of workers.
    */
-  private static final class Columns {
+  private static final class ChannelSums {
     final CpuDevice d;
     final DType type;
     final MemorySegment x;
@@ -150,12 +153,11 @@ final class CpuBias {
     final int chunksPerImage;
     final double[][] sums; // [images * chunksPerImage][C]
 
-    Columns(CpuDevice d, Tensor tensor) {
+    ChannelSums(CpuDevice d, Tensor tensor, int images) {
       this.d = d;
       type = tensor.dtype();
       x = d.segment(tensor);
       Shape shape = tensor.shape();
-      int images = shape.dim(0);
       channels = shape.dim(-1);
       positions = shape.rows() / images;
       rowsPerChunk = Math.max(1, Math.min(positions, SUM / channels));

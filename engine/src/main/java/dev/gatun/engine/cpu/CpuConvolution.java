@@ -12,7 +12,6 @@ import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Conv2dBackwardData;
 import dev.gatun.engine.op.Conv2dBackwardWeights;
 import dev.gatun.engine.op.Taps;
-import dev.gatun.ffi.Dnnl;
 import dev.gatun.ffi.DnnlAttributes;
 import dev.gatun.ffi.DnnlDesc;
 import dev.gatun.ffi.DnnlPrimitive;
@@ -28,13 +27,6 @@ import java.util.function.Supplier;
  * layout (and rounded to x's dtype) when they have changed, not at every run.
  */
 final class CpuConvolution extends DnnlLaunch {
-  /**
-   * Weight gradients below this run on one thread. oneDNN's threads meet at a barrier at which they
-   * spin: that costs more than a second core brings, and ten times as much where somebody else has
-   * it.
-   */
-  static final double ONE_THREAD_PRODUCTS = 5e8;
-
   private CpuConvolution(CpuDevice device) {
     super(device);
   }
@@ -286,7 +278,7 @@ final class CpuConvolution extends DnnlLaunch {
           () ->
               DnnlPrimitive.convolutionBackwardWeights(
                   dnnl(), xDesc, any, dbiasDesc, dyDesc, geometry, hint, null);
-      DnnlPrimitive conv = owned.add(small ? Dnnl.onOneThread(make) : make.get());
+      DnnlPrimitive conv = own(small, make);
       DnnlDesc packedDesc = owned.add(conv.chosen(dnnl_query_diff_weights_md()));
       Buffer packed = owned.add(device.allocate(packedDesc.sizeBytes()));
       conv.bind(DNNL_ARG_SRC_0(), xDesc, source.address());
@@ -295,8 +287,7 @@ final class CpuConvolution extends DnnlLaunch {
       if (op.bias()) {
         conv.bind(DNNL_ARG_DIFF_BIAS(), dbiasDesc, out.get(1).address());
       }
-      useScratch(conv);
-      steps.add(small ? conv::executeOnOneThread : conv::execute);
+      addStep(small, conv);
       unpackWeights(box, packedDesc, packed.address(), weights);
     }
   }

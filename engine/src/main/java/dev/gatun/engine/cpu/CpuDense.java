@@ -6,12 +6,12 @@ import dev.gatun.engine.Buffer;
 import dev.gatun.engine.Launch;
 import dev.gatun.engine.Shape;
 import dev.gatun.engine.Tensor;
+import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.op.AddBiasBackward;
 import dev.gatun.engine.op.Conv2d;
 import dev.gatun.engine.op.Conv2dBackwardData;
 import dev.gatun.engine.op.Conv2dBackwardWeights;
 import dev.gatun.engine.op.Taps;
-import dev.gatun.ffi.Dnnl;
 import dev.gatun.ffi.DnnlAttributes;
 import dev.gatun.ffi.DnnlDesc;
 import dev.gatun.ffi.DnnlPrimitive;
@@ -36,9 +36,9 @@ final class CpuDense extends DnnlLaunch {
   }
 
   static Launch forward(CpuDevice device, Conv2d op, List<Tensor> in, List<Tensor> out) {
-    boolean biased = Conv2d.hasBias(in.stream().map(Tensor::spec).toList());
-    Tensor bias = biased ? in.get(2) : null;
-    Tensor addend = in.size() > (biased ? 3 : 2) ? in.getLast() : null;
+    List<TensorSpec> specs = in.stream().map(Tensor::spec).toList();
+    Tensor bias = Conv2d.hasBias(specs) ? in.get(2) : null;
+    Tensor addend = Conv2d.hasAddend(specs) ? in.getLast() : null;
     return planned(
         new CpuDense(device),
         launch ->
@@ -131,17 +131,15 @@ final class CpuDense extends DnnlLaunch {
                 type(x.dtype()), new long[] {channels, images}, new long[] {1, channels}));
     DnnlDesc dyDesc = rows(dy);
     DnnlDesc dwDesc = owned.add(DnnlDesc.dense(dnnl_f32(), channels, filters));
-    boolean small = (double) images * channels * filters < CpuConvolution.ONE_THREAD_PRODUCTS;
+    boolean small = (double) images * channels * filters < ONE_THREAD_PRODUCTS;
     Supplier<DnnlPrimitive> make =
         () -> DnnlPrimitive.matmul(dnnl(), xDesc, dyDesc, null, dwDesc, null);
     DnnlPrimitive product =
-        owned
-            .add(small ? Dnnl.onOneThread(make) : make.get())
+        own(small, make)
             .bind(DNNL_ARG_SRC_0(), xDesc, x.address())
             .bind(DNNL_ARG_WEIGHTS_0(), dyDesc, dy.address())
             .bind(DNNL_ARG_DST_0(), dwDesc, dw.address() + centre(op.forward(), dw));
-    useScratch(product);
-    steps.add(small ? product::executeOnOneThread : product::execute);
+    addStep(small, product);
     if (op.bias()) {
       Launch sum =
           CpuBias.addBiasBackward(device, new AddBiasBackward(1), List.of(dy), List.of(out.get(1)));

@@ -14,15 +14,19 @@ import java.util.List;
 
 /**
  * Group normalization, modulation and SiLU. A worker takes an image, or some of its groups where
- * there are fewer images than workers, and goes through it a strip at a time, which stays in the
- * first-level cache: see {@link NormLoops}. Sums are in f32 down a strip, and in f64 from there on.
+ * there are fewer images than workers, and goes through it a strip at a time: see {@link
+ * NormLoops}. Sums are in f32 down a strip, and in f64 from there on.
  */
 final class CpuGroupNorm {
-  private static final NormLoops SCALAR = new ScalarNorm();
+  private static final NormLoops SCALAR = new ScalarLoops().norm();
 
-  /** Elements of a strip, and its rows: no more than an f32 sum may have terms. */
+  /**
+   * Elements of a strip: few enough that a cache line is still there for its second vector of
+   * columns.
+   */
   private static final int STRIP = 8 * Blocks.SIZE;
 
+  /** No more rows of it than an f32 sum may have terms. */
   private static final int ROWS = 128;
 
   private final CpuDevice device;
@@ -39,7 +43,8 @@ final class CpuGroupNorm {
   private final int pixels;
   private final int channels;
   private final int width; // of a group
-  private final int parts; // of an image
+  private final int unit; // groups that make whole vectors
+  private final int parts; // of an image, each some units
 
   private CpuGroupNorm(
       CpuDevice device,
@@ -63,8 +68,9 @@ final class CpuGroupNorm {
     pixels = shape.dim(1) * shape.dim(2);
     channels = shape.dim(3);
     width = channels / op.groups();
+    unit = loops.lanes() / Math.min(loops.lanes(), Integer.lowestOneBit(width));
     int threads = device.workers().threads();
-    parts = images >= threads ? 1 : Math.min(op.groups(), threads);
+    parts = images >= threads ? 1 : Math.min(Math.ceilDiv(op.groups(), unit), threads);
   }
 
   static Launch forward(CpuDevice d, GroupNorm op, List<Tensor> in, List<Tensor> out) {
@@ -107,11 +113,14 @@ final class CpuGroupNorm {
             (first, last) -> {
               for (int i = first; i < last; i++) {
                 int at = i % parts;
-                int from = (int) ((long) op.groups() * at / parts) * width;
-                int to = (int) ((long) op.groups() * (at + 1) / parts) * width;
-                part.run(i / parts, from, to);
+                part.run(i / parts, firstChannel(at), firstChannel(at + 1));
               }
             });
+  }
+
+  private int firstChannel(int part) {
+    long units = Math.ceilDiv(op.groups(), unit);
+    return (int) Math.min(op.groups(), units * part / parts * unit) * width;
   }
 
   /** Channels {@code c} to {@code c + w} of an image, no more than there are columns. */
@@ -137,19 +146,19 @@ final class CpuGroupNorm {
    */
   private void forStrips(int n, int c, int w, int slopes, Strips body) {
     long at = (long) n * pixels * channels + c;
-    int width = columns(w);
-    int rows = pixels * w / width;
-    int whole = width - width % loops.lanes();
+    int all = columns(w);
+    int rows = pixels * w / all;
+    int whole = all - all % loops.lanes();
     int done = slopes;
     if (whole > 0) {
       done = forRows(loops, at, rows, 0, whole, stride(w), done, body);
     }
-    if (whole < width) {
-      done = forRows(SCALAR, at + whole, rows, whole, width - whole, stride(w), done, body);
+    if (whole < all) {
+      done = forRows(SCALAR, at + whole, rows, whole, all - whole, stride(w), done, body);
     }
-    int rest = pixels * w - rows * width;
+    int rest = pixels * w - rows * all;
     if (rest > 0) {
-      forRows(SCALAR, at + (long) rows * width, 1, 0, rest, rest, done, body);
+      forRows(SCALAR, at + (long) rows * all, 1, 0, rest, rest, done, body);
     }
   }
 
@@ -157,7 +166,7 @@ final class CpuGroupNorm {
       NormLoops loops,
       long at,
       int rows,
-      int first,
+      int column,
       int columns,
       int stride,
       int slopes,
@@ -166,7 +175,7 @@ final class CpuGroupNorm {
     for (int r = 0; r < rows; r += most) {
       int count = Math.min(most, rows - r);
       int done = slopes + r * columns;
-      body.run(loops, new Strip(at + (long) r * stride, stride, count, first, columns, done));
+      body.run(loops, new Strip(at + (long) r * stride, stride, count, column, columns, done));
     }
     return slopes + rows * columns;
   }
@@ -177,9 +186,8 @@ final class CpuGroupNorm {
       return w;
     }
     // their least common multiple: the lanes are a power of two
-    int lanes = loops.lanes() / Math.min(loops.lanes(), Integer.lowestOneBit(w));
-    int width = w * lanes;
-    return width <= Blocks.SIZE && lanes <= pixels ? width : w;
+    int together = loops.lanes() / Math.min(loops.lanes(), Integer.lowestOneBit(w));
+    return together * w <= Blocks.SIZE && together <= pixels ? together * w : w;
   }
 
   private int stride(int w) {
@@ -200,9 +208,9 @@ final class CpuGroupNorm {
   }
 
   private static void addUp(Columns columns, Strip strip) {
-    int to = strip.first() + strip.columns();
-    add(columns.first, columns.firstTotal, strip.first(), to);
-    add(columns.second, columns.secondTotal, strip.first(), to);
+    int to = strip.column() + strip.columns();
+    add(columns.first, columns.firstTotal, strip.column(), to);
+    add(columns.second, columns.secondTotal, strip.column(), to);
   }
 
   private static void add(float[] sums, double[] totals, int from, int to) {
@@ -343,7 +351,7 @@ final class CpuGroupNorm {
 
     void sums(int n, int from, int to) {
       int first = n * channels;
-      Columns.own().slopes(Math.multiplyExact(pixels, to - from));
+      Columns.own().reserve(Math.multiplyExact(pixels, to - from));
       forChannels(
           from,
           to,

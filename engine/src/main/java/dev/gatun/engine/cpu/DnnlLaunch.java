@@ -14,9 +14,17 @@ import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 
 /** Steps that run one after another, primitives of oneDNN among them, and what these need. */
 abstract class DnnlLaunch implements Launch {
+  /**
+   * Weight gradients below this run on one thread. oneDNN's threads meet at a barrier at which they
+   * spin: that costs more than a second core brings, and ten times as much where somebody else has
+   * it.
+   */
+  static final double ONE_THREAD_PRODUCTS = 5e8;
+
   final CpuDevice device;
   final Owned owned = new Owned();
   final List<Runnable> steps = new ArrayList<>();
@@ -48,6 +56,16 @@ abstract class DnnlLaunch implements Launch {
 
   final Dnnl dnnl() {
     return device.dnnl();
+  }
+
+  /** Makes a primitive that is to run on one thread where {@code alone}, and owns it. */
+  final DnnlPrimitive own(boolean alone, Supplier<DnnlPrimitive> make) {
+    return owned.add(alone ? Dnnl.onOneThread(make) : make.get());
+  }
+
+  final void addStep(boolean alone, DnnlPrimitive primitive) {
+    useScratch(primitive);
+    steps.add(alone ? primitive::executeOnOneThread : primitive::execute);
   }
 
   final void addStep(DnnlPrimitive primitive) {

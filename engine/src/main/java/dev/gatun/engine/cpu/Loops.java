@@ -212,10 +212,10 @@ interface Loops {
           exps(s, 4, 64, 0, y, type, s, sums);
           expSlopes(s, s, 4, 64, 0, y, y, type, s, s);
           scale(s, 0, 1, type, s, 0, 256);
-          widen(s, s, 256);
           dot(type, s, s, 0, 256);
         }
         fill(s, 0, 16, 0);
+        widen(s, s, 256);
         expSum(x, 0, 256, max(x, 0, 256));
         exp(x, 0, 256, 0, 0);
         squaredNorm(x, 0, 256);

@@ -19,10 +19,10 @@ interface NormLoops {
    *
    * @param at the first element, in the tensor
    * @param stride elements from a row to the next
-   * @param first the first column's place in {@link Columns}
-   * @param slopes the first element's place in the slopes, which lie row after row
+   * @param column the first column's place in {@link Columns}
+   * @param slopesAt the first element's place in the slopes, which lie row after row
    */
-  record Strip(long at, long stride, int rows, int first, int columns, int slopes) {}
+  record Strip(long at, long stride, int rows, int column, int columns, int slopesAt) {}
 
   /** What belongs to columns; a thread's own. */
   final class Columns {
@@ -52,11 +52,11 @@ interface NormLoops {
       return OWN.get();
     }
 
-    float[] slopes(int size) {
+    /** Room for so many slopes. */
+    void reserve(int size) {
       if (slopes.length < size) {
         slopes = new float[size];
       }
-      return slopes;
     }
   }
 
@@ -80,7 +80,7 @@ interface NormLoops {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment memory = HostMemory.at(arena.allocate(4096, 64).address(), 4096);
       Columns columns = Columns.own();
-      columns.slopes(1024);
+      columns.reserve(1024);
       Strip strip = new Strip(0, 64, 16, 0, 64, 0);
       for (int i = 0; i < 4000; i++) {
         for (DType type : new DType[] {DType.BF16, DType.F32}) {

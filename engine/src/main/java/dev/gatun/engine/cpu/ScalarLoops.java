@@ -8,6 +8,8 @@ import java.lang.foreign.MemorySegment;
 
 /** The plain form: readable, and what runs without the Vector API. */
 final class ScalarLoops implements Loops {
+  private final ScalarNorm norm = new ScalarNorm(this);
+
   @Override
   public String description() {
     return "plain Java loops (slower: start Java with --add-modules jdk.incubator.vector)";
@@ -395,7 +397,7 @@ final class ScalarLoops implements Loops {
 
   @Override
   public NormLoops norm() {
-    return new ScalarNorm();
+    return norm;
   }
 
   @Override

@@ -6,7 +6,11 @@ import java.util.Arrays;
 
 /** The loops in plain Java, a row at a time. */
 final class ScalarNorm implements NormLoops {
-  private static final ScalarLoops LOOPS = new ScalarLoops();
+  private final ScalarLoops loops;
+
+  ScalarNorm(ScalarLoops loops) {
+    this.loops = loops;
+  }
 
   @Override
   public int lanes() {
@@ -21,7 +25,7 @@ final class ScalarNorm implements NormLoops {
   private static void forRows(Strip s, Row row) {
     Blocks block = Blocks.own();
     for (int r = 0; r < s.rows(); r++) {
-      row.run(block, s.at() + r * s.stride(), s.slopes() + r * s.columns());
+      row.run(block, s.at() + r * s.stride(), s.slopesAt() + r * s.columns());
     }
   }
 
@@ -31,26 +35,25 @@ final class ScalarNorm implements NormLoops {
     forRows(
         s,
         (block, at, slopes) -> {
-          LOOPS.load(type, x, at, block.a, 0, s.columns());
+          loops.load(type, x, at, block.a, 0, s.columns());
           for (int i = 0; i < s.columns(); i++) {
-            float d = block.a[i] - c.base[s.first() + i];
-            c.first[s.first() + i] += d;
-            c.second[s.first() + i] += d * d;
+            float d = block.a[i] - c.base[s.column() + i];
+            c.first[s.column() + i] += d;
+            c.second[s.column() + i] += d * d;
           }
         });
   }
 
   private static void clear(Strip s, Columns c) {
-    Arrays.fill(c.first, s.first(), s.first() + s.columns(), 0);
-    Arrays.fill(c.second, s.first(), s.first() + s.columns(), 0);
+    Arrays.fill(c.first, s.column(), s.column() + s.columns(), 0);
+    Arrays.fill(c.second, s.column(), s.column() + s.columns(), 0);
   }
 
   /** a = x - mean, b = v. */
-  private static void values(
-      Blocks block, DType type, MemorySegment x, long at, Strip s, Columns c) {
-    LOOPS.load(type, x, at, block.a, 0, s.columns());
+  private void values(Blocks block, DType type, MemorySegment x, long at, Strip s, Columns c) {
+    loops.load(type, x, at, block.a, 0, s.columns());
     for (int i = 0; i < s.columns(); i++) {
-      int own = s.first() + i;
+      int own = s.column() + i;
       block.a[i] -= c.mean[own];
       block.b[i] = block.a[i] * c.factor[own] + c.offset[own];
     }
@@ -66,12 +69,12 @@ final class ScalarNorm implements NormLoops {
           values(block, type, x, at, s, c);
           if (silu) {
             System.arraycopy(block.b, 0, block.c, 0, n);
-            LOOPS.sigmoid(block.c, n);
+            loops.sigmoid(block.c, n);
             for (int i = 0; i < n; i++) {
               block.b[i] *= block.c[i];
             }
           }
-          LOOPS.store(type, block.b, 0, y, at, n);
+          loops.store(type, block.b, 0, y, at, n);
         });
   }
 
@@ -84,18 +87,18 @@ final class ScalarNorm implements NormLoops {
         s,
         (block, at, slopes) -> {
           values(block, type, x, at, s, c);
-          LOOPS.load(type, dy, at, c.slopes, slopes, n);
+          loops.load(type, dy, at, c.slopes, slopes, n);
           if (silu) {
             System.arraycopy(block.b, 0, block.c, 0, n);
-            LOOPS.sigmoid(block.c, n);
+            loops.sigmoid(block.c, n);
             for (int i = 0; i < n; i++) {
               float g = block.c[i];
               c.slopes[slopes + i] *= g * (1 + block.b[i] * (1 - g));
             }
           }
           for (int i = 0; i < n; i++) {
-            c.first[s.first() + i] += block.a[i] * c.slopes[slopes + i];
-            c.second[s.first() + i] += c.slopes[slopes + i];
+            c.first[s.column() + i] += block.a[i] * c.slopes[slopes + i];
+            c.second[s.column() + i] += c.slopes[slopes + i];
           }
         });
   }
@@ -105,15 +108,15 @@ final class ScalarNorm implements NormLoops {
     forRows(
         s,
         (block, at, slopes) -> {
-          LOOPS.load(type, x, at, block.a, 0, s.columns());
+          loops.load(type, x, at, block.a, 0, s.columns());
           for (int i = 0; i < s.columns(); i++) {
-            int own = s.first() + i;
+            int own = s.column() + i;
             block.a[i] =
                 c.slopes[slopes + i] * c.factor[own]
                     - c.base[own]
                     - (block.a[i] - c.mean[own]) * c.along[own];
           }
-          LOOPS.store(type, block.a, 0, dx, at, s.columns());
+          loops.store(type, block.a, 0, dx, at, s.columns());
         });
   }
 }

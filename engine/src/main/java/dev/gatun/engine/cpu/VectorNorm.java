@@ -41,9 +41,9 @@ final class VectorNorm implements NormLoops {
   public void differences(DType type, MemorySegment x, Strip s, Columns c) {
     for (int i = 0; i < s.columns(); i += L) {
       if (type == DType.F32) {
-        differencesF32(x, s.at() + i, s.stride(), s.rows(), c, s.first() + i);
+        differencesF32(x, s.at() + i, s.stride(), s.rows(), c, s.column() + i);
       } else {
-        differencesBf16(x, s.at() + i, s.stride(), s.rows(), c, s.first() + i);
+        differencesBf16(x, s.at() + i, s.stride(), s.rows(), c, s.column() + i);
       }
     }
   }
@@ -85,7 +85,7 @@ final class VectorNorm implements NormLoops {
       DType type, MemorySegment x, Strip s, Columns c, boolean silu, MemorySegment y) {
     for (int i = 0; i < s.columns(); i += L) {
       long at = s.at() + i;
-      int own = s.first() + i;
+      int own = s.column() + i;
       if (type == DType.F32) {
         if (silu) {
           siluF32(x, at, s.stride(), s.rows(), c, own, y);
@@ -182,12 +182,12 @@ final class VectorNorm implements NormLoops {
 
   private static void slopesF32(
       MemorySegment x, MemorySegment dy, long at, Strip s, Columns c, int column) {
-    int own = s.first() + column;
+    int own = s.column() + column;
     FloatVector mean = FloatVector.fromArray(F, c.mean, own);
     FloatVector dots = FloatVector.zero(F);
     FloatVector sum = FloatVector.zero(F);
     float[] slopes = c.slopes;
-    int to = s.slopes() + column;
+    int to = s.slopesAt() + column;
     long i = at;
     for (int r = 0; r < s.rows(); r++) {
       FloatVector dv = f32(dy, i);
@@ -203,12 +203,12 @@ final class VectorNorm implements NormLoops {
 
   private static void slopesBf16(
       MemorySegment x, MemorySegment dy, long at, Strip s, Columns c, int column) {
-    int own = s.first() + column;
+    int own = s.column() + column;
     FloatVector mean = FloatVector.fromArray(F, c.mean, own);
     FloatVector dots = FloatVector.zero(F);
     FloatVector sum = FloatVector.zero(F);
     float[] slopes = c.slopes;
-    int to = s.slopes() + column;
+    int to = s.slopesAt() + column;
     long i = at;
     for (int r = 0; r < s.rows(); r++) {
       FloatVector dv = bf16(dy, i);
@@ -224,14 +224,14 @@ final class VectorNorm implements NormLoops {
 
   private static void siluSlopesF32(
       MemorySegment x, MemorySegment dy, long at, Strip s, Columns c, int column) {
-    int own = s.first() + column;
+    int own = s.column() + column;
     FloatVector mean = FloatVector.fromArray(F, c.mean, own);
     FloatVector factor = FloatVector.fromArray(F, c.factor, own);
     FloatVector offset = FloatVector.fromArray(F, c.offset, own);
     FloatVector dots = FloatVector.zero(F);
     FloatVector sum = FloatVector.zero(F);
     float[] slopes = c.slopes;
-    int to = s.slopes() + column;
+    int to = s.slopesAt() + column;
     long i = at;
     for (int r = 0; r < s.rows(); r++) {
       FloatVector slope = f32(dy, i);
@@ -251,14 +251,14 @@ final class VectorNorm implements NormLoops {
 
   private static void siluSlopesBf16(
       MemorySegment x, MemorySegment dy, long at, Strip s, Columns c, int column) {
-    int own = s.first() + column;
+    int own = s.column() + column;
     FloatVector mean = FloatVector.fromArray(F, c.mean, own);
     FloatVector factor = FloatVector.fromArray(F, c.factor, own);
     FloatVector offset = FloatVector.fromArray(F, c.offset, own);
     FloatVector dots = FloatVector.zero(F);
     FloatVector sum = FloatVector.zero(F);
     float[] slopes = c.slopes;
-    int to = s.slopes() + column;
+    int to = s.slopesAt() + column;
     long i = at;
     for (int r = 0; r < s.rows(); r++) {
       FloatVector slope = bf16(dy, i);
@@ -289,13 +289,13 @@ final class VectorNorm implements NormLoops {
 
   private static void combineF32(
       MemorySegment x, long at, Strip s, Columns c, int column, MemorySegment dx) {
-    int own = s.first() + column;
+    int own = s.column() + column;
     FloatVector mean = FloatVector.fromArray(F, c.mean, own);
     FloatVector factor = FloatVector.fromArray(F, c.factor, own);
     FloatVector base = FloatVector.fromArray(F, c.base, own);
     FloatVector along = FloatVector.fromArray(F, c.along, own);
     float[] slopes = c.slopes;
-    int from = s.slopes() + column;
+    int from = s.slopesAt() + column;
     long i = at;
     for (int r = 0; r < s.rows(); r++) {
       FloatVector less = f32(x, i).sub(mean).fma(along, base);
@@ -307,13 +307,13 @@ final class VectorNorm implements NormLoops {
 
   private static void combineBf16(
       MemorySegment x, long at, Strip s, Columns c, int column, MemorySegment dx) {
-    int own = s.first() + column;
+    int own = s.column() + column;
     FloatVector mean = FloatVector.fromArray(F, c.mean, own);
     FloatVector factor = FloatVector.fromArray(F, c.factor, own);
     FloatVector base = FloatVector.fromArray(F, c.base, own);
     FloatVector along = FloatVector.fromArray(F, c.along, own);
     float[] slopes = c.slopes;
-    int from = s.slopes() + column;
+    int from = s.slopesAt() + column;
     long i = at;
     for (int r = 0; r < s.rows(); r++) {
       FloatVector less = bf16(x, i).sub(mean).fma(along, base);

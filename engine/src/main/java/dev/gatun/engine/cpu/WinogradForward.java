@@ -97,6 +97,7 @@ final class WinogradForward extends Winograd {
     final long m = room((long) PLACES * tiles * filters);
     final long plus = room((long) width * filters);
     final long between = room(18L * WEIGHTS); // weights that are transformed one way
+    final long rounded = room(4L * WEIGHTS); // three taps' weights, and some in bf16
     final DnnlDesc a = owned.add(matrices(tiles, channels, channels, 1));
     final DnnlDesc c = owned.add(matrices(tiles, filters, filters, 1));
     final DnnlPrimitive product;
@@ -120,6 +121,20 @@ final class WinogradForward extends Winograd {
       }
     }
 
+    /** Where some weights are, as they are or rounded to x's dtype. */
+    private long weights(long base, long from, int n, int slot) {
+      long own = w.address() + 4 * from;
+      if (x.dtype() == DType.F32) {
+        return own;
+      }
+      long to = base + rounded + 4L * slot * WEIGHTS;
+      MemorySegment narrow = TileLoops.MEMORY.asSlice(base + rounded + 12L * WEIGHTS, 2L * WEIGHTS);
+      MemorySegment source = TileLoops.MEMORY.asSlice(own, 4L * n);
+      device.loops().scale(source, 0, 1, DType.BF16, narrow, 0, n);
+      device.loops().widen(narrow, TileLoops.MEMORY.asSlice(to, 4L * n), n);
+      return to;
+    }
+
     /** Some blocks of weights to [36][C][K]. */
     void transformWeights(long base, int firstBlock, int lastBlock) {
       int cells = channels * filters;
@@ -129,7 +144,7 @@ final class WinogradForward extends Winograd {
         int n = Math.min(WEIGHTS, cells - from);
         for (int j = 0; j < 3; j++) {
           for (int i = 0; i < 3; i++) {
-            s.in[i] = w.address() + 4L * ((long) places[i * 3 + j] * cells + from);
+            s.in[i] = weights(base, (long) places[i * 3 + j] * cells + from, n, i);
           }
           for (int r = 0; r < PATCH; r++) {
             s.out[r] = base + between + 4L * (r * 3 + j) * WEIGHTS;

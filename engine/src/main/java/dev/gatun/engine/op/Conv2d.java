@@ -18,7 +18,8 @@ import java.util.List;
  * <p>Inputs: x [N,H,W,C] f32 or bf16; w [T,C,K] f32; optionally bias [K] f32; optionally an addend
  * in y's dtype, like y (a residual) or [N,1,1,K], the same for all pixels of an image (what a
  * denoising network is told of the time). Output: y [N,ceil(H/strideH),ceil(W/strideW),K] in {@code
- * outputType}. Products in x's dtype (the weights are rounded to it) or in f32, sums in f32.
+ * outputType}. Products in x's dtype (the weights are rounded to it), sums in f32; gradients of x,
+ * w and the bias from y's gradient rounded to x's dtype.
  *
  * @param outputType null for x's dtype; f32 may be asked for where x is bf16
  */
@@ -107,15 +108,13 @@ public record Conv2d(Taps taps, int strideH, int strideW, DType outputType) impl
     List<TensorSpec> specs = inputs.stream().map(Value::spec).toList();
     Value x = inputs.get(0);
     Value w = inputs.get(1);
-    Value dy = gradients.getFirst();
-    if (dy.dtype() != x.dtype()) {
-      dy = graph.apply(new Cast(x.dtype()), dy);
-    }
+    Value slope = gradients.getFirst();
+    Value dy = slope.dtype() == x.dtype() ? slope : graph.apply(new Cast(x.dtype()), slope);
     List<Value> all = new ArrayList<>();
     all.add(graph.apply(new Conv2dBackwardData(this, x.shape()), w, dy));
     all.addAll(graph.apply(new Conv2dBackwardWeights(this, hasBias(specs)), List.of(x, dy)));
     if (hasAddend(specs)) {
-      all.add(addendGradient(graph, inputs.getLast(), dy));
+      all.add(addendGradient(graph, inputs.getLast(), slope));
     }
     return all;
   }

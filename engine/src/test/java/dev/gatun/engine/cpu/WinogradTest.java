@@ -1,5 +1,6 @@
 package dev.gatun.engine.cpu;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
@@ -9,6 +10,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import dev.gatun.engine.DType;
 import dev.gatun.engine.Op;
 import dev.gatun.engine.Shape;
+import dev.gatun.engine.Tensor;
 import dev.gatun.engine.TensorSpec;
 import dev.gatun.engine.contract.Contract;
 import dev.gatun.engine.contract.OpCase;
@@ -21,6 +23,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import java.util.function.BiConsumer;
@@ -73,7 +76,7 @@ class WinogradTest {
 
   /** Tensors in bf16, and outputs in f32 of them, where a core is slow at bf16's products. */
   @ParameterizedTest
-  @CsvSource({"3, 28, 28, 32, 48", "17, 12, 16, 64, 80", "9, 8, 31, 48, 32"})
+  @CsvSource({"3, 28, 28, 32, 48", "17, 12, 16, 64, 80", "9, 8, 31, 48, 32", "5, 31, 28, 32, 32"})
   void tensorsInBf16AreWidenedByRows(int n, int h, int w, int channels, int filters) {
     assumeTrue(device.refuses(DType.BF16) == null && device.multipliesBf16Slowly(), "AMX");
     Conv2d op = new Conv2d(Taps.square(3));
@@ -95,6 +98,49 @@ class WinogradTest {
     runNarrow(data, List.of(weights, y), 9 * filters + 2);
     runNarrow(data, List.of(weights, y, x), 9 * filters + 3);
     runNarrow(new Conv2dBackwardWeights(op, true), List.of(x, y), n * h * w + 2);
+  }
+
+  /** Tiles of which a quarter is empty are worth it for these alone. */
+  @Test
+  void weightsGradientsOfSmallImagesInBf16() {
+    assumeTrue(device.refuses(DType.BF16) == null && device.multipliesBf16Slowly(), "AMX");
+    Conv2d op = new Conv2d(Taps.square(3));
+    TensorSpec x = TensorSpec.of(DType.BF16, 35, 7, 7, 64);
+    TensorSpec y = TensorSpec.of(DType.BF16, 35, 7, 7, 80);
+    assertTrue(Winograd.suitsWeights(device, op, DType.BF16, x.shape(), 80));
+    runNarrow(new Conv2dBackwardWeights(op, true), List.of(x, y), 35 * 49 + 2);
+  }
+
+  /** An image's outputs do not depend on how many there are, but for the order of sums. */
+  @Test
+  void weightsAreRoundedToBf16HoweverManyImagesThereAre() {
+    assumeTrue(device.refuses(DType.BF16) == null && device.multipliesBf16Slowly(), "AMX");
+    Conv2d op = new Conv2d(Taps.square(3), 1, 1, DType.F32);
+    Random random = new Random(5);
+    float[] image = new float[28 * 28 * 32];
+    float[] weights = new float[9 * 32 * 32];
+    for (float[] values : List.of(image, weights)) {
+      for (int i = 0; i < values.length; i++) {
+        values[i] = random.nextFloat();
+      }
+    }
+    float[][] results = new float[2][];
+    for (int k = 0; k < 2; k++) {
+      int n = k == 0 ? 1 : 4;
+      float[] images = new float[n * image.length];
+      for (int i = 0; i < n; i++) {
+        System.arraycopy(image, 0, images, i * image.length, image.length);
+      }
+      assertEquals(k == 1, Winograd.suits(device, op, DType.BF16, Shape.of(n, 28, 28, 32), 32));
+      try (Tensor x = Tensor.allocate(device, DType.BF16, n, 28, 28, 32).write(images);
+          Tensor w = Tensor.allocate(device, DType.F32, 9, 32, 32).write(weights)) {
+        List<Tensor> out = device.apply(op, x, w);
+        results[k] = Arrays.copyOf(out.getFirst().toFloats(), image.length);
+        out.forEach(Tensor::close);
+      }
+    }
+    // sums of 288 products of up to 1; weights that are not rounded change them by 0.05
+    assertArrayEquals(results[0], results[1], 2e-3f);
   }
 
   /** Whole tiles and parts of them, one to a row and several, chunks that do not come out even. */
