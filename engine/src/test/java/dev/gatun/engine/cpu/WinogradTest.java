@@ -139,7 +139,7 @@ class WinogradTest {
         out.forEach(Tensor::close);
       }
     }
-    // sums of 288 products of up to 1; weights that are not rounded change them by 0.05
+    // sums of 288 products of up to 1; weights that are not rounded change them by 0.007
     assertArrayEquals(results[0], results[1], 2e-3f);
   }
 
