@@ -118,8 +118,11 @@ final class CpuConvolution extends DnnlLaunch {
   }
 
   private void planForward(Conv2d op, Tensor x, Weights w, Tensor bias, Tensor addend, Tensor y) {
-    if (Winograd.suits(device, op, x.dtype(), x.shape(), w.filters())) {
-      steps.add(new WinogradForward(device, owned, op, x, w.tensor, w.transposed, bias, addend, y));
+    TileLoops tiles = Winograd.choose(device, op, x.dtype(), x.shape(), w.filters());
+    if (tiles != null) {
+      steps.add(
+          new WinogradForward(
+              device, tiles, owned, op, x, w.tensor, w.transposed, bias, addend, y));
       return;
     }
     ConvBox box = ConvBox.of(op, x.shape(), y.shape());
@@ -244,9 +247,11 @@ final class CpuConvolution extends DnnlLaunch {
     Tensor x = in.get(0);
     Tensor dy = in.get(1);
     Tensor dw = out.get(0);
-    if (Winograd.suitsWeights(device, op.forward(), x.dtype(), x.shape(), dy.shape().dim(3))) {
+    TileLoops tiles =
+        Winograd.chooseForWeights(device, op.forward(), x.dtype(), x.shape(), dy.shape().dim(3));
+    if (tiles != null) {
       Tensor dbias = op.bias() ? out.get(1) : null;
-      steps.add(new WinogradBackwardWeights(device, owned, op.forward(), x, dy, dw, dbias));
+      steps.add(new WinogradBackwardWeights(device, tiles, owned, op.forward(), x, dy, dw, dbias));
       return;
     }
     Weights weights = new Weights(dw, false);

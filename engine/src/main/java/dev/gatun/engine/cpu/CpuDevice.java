@@ -71,7 +71,7 @@ public final class CpuDevice extends Device {
     this.loops = loops;
     activations = new Activations(loops);
     this.parent = parent;
-    winograd = loops.tiles() != null && !"off".equals(System.getProperty("gatun.winograd"));
+    winograd = !loops.tiles().isEmpty() && !"off".equals(System.getProperty("gatun.winograd"));
     dnnl = new Dnnl();
     workers = new Workers(threads - 1);
     executor =

@@ -5,6 +5,7 @@ import dev.gatun.engine.op.LogisticMixture;
 import dev.gatun.ffi.HostMemory;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
@@ -178,8 +179,10 @@ interface Loops {
   /** What {@link CpuGroupNorm} takes. */
   NormLoops norm();
 
-  /** What {@link Winograd} takes; null where it would cost more than it saves. */
-  TileLoops tiles();
+  /**
+   * What {@link Winograd} takes, small tiles first; none where it would cost more than it saves.
+   */
+  List<TileLoops> tiles();
 
   /** The sum of squares, in f64. */
   double squaredNorm(float[] x, int at, int n);

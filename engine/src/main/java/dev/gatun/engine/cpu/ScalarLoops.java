@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 
 import dev.gatun.engine.DType;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 
 /** The plain form: readable, and what runs without the Vector API. */
 final class ScalarLoops implements Loops {
@@ -401,7 +402,7 @@ final class ScalarLoops implements Loops {
   }
 
   @Override
-  public TileLoops tiles() {
-    return null;
+  public List<TileLoops> tiles() {
+    return List.of();
   }
 }

@@ -1,12 +1,13 @@
 package dev.gatun.engine.cpu;
 
+import dev.gatun.engine.DType;
 import dev.gatun.ffi.HostMemory;
 import java.lang.foreign.MemorySegment;
 
 /**
- * The one-dimensional transforms of Winograd's F(4,3): four outputs of a filter with three taps are
- * six products, of values of polynomials at six points. Points are 0, +-sqrt(1/2), +-sqrt(2) and
- * infinity. Two-dimensional ones are made of two in a row.
+ * The one-dimensional transforms of Winograd's F(m,3): m outputs of a filter with three taps are m
+ * + 2 products, of values of polynomials at as many points, the last of them infinity.
+ * Two-dimensional ones are made of two in a row.
  *
  * @see "Lavin and Gray 2016, Fast Algorithms for Convolutional Neural Networks, section 4"
  */
@@ -19,8 +20,8 @@ interface TileLoops {
    * f32, n a multiple of 16, so many elements from the start of one to that of the next.
    */
   final class Streams {
-    final long[] in = new long[11]; // addresses
-    final long[] out = new long[6];
+    final long[] in = new long[9]; // addresses
+    final long[] out = new long[9];
     int groups;
     int n;
     long inStep;
@@ -40,21 +41,29 @@ interface TileLoops {
     }
   }
 
-  /** 6 to 6, B^T: of pixels. */
+  /** Outputs m of a transform. */
+  int tile();
+
+  /** What it takes: m + 2. */
+  default int patch() {
+    return tile() + 2;
+  }
+
+  /** m + 2 to m + 2, B^T: of pixels. */
   void pixels(Streams s);
 
-  /** 6 to 4, A^T: products to outputs. */
+  /** m + 2 to m, A^T: products to outputs. */
   void outputs(Streams s);
 
-  /** As {@link #outputs}, plus in[6], plus one of in[7] to in[10] for each output. */
-  void outputsPlus(Streams s);
+  /** y = x + row + addend, {@code n} elements at addresses, y in a dtype, the others in f32. */
+  void plus(long x, long row, long addend, DType type, long y, int n);
 
-  /** 4 to 6, A: of the outputs' gradients. */
+  /** m to m + 2, A: of the outputs' gradients. */
   void slopes(Streams s);
 
-  /** 3 to 6, G: of weights. */
+  /** 3 to m + 2, G: of weights. */
   void weights(Streams s);
 
-  /** 6 to 3, G^T: products to the weights' gradients. */
+  /** m + 2 to 3, G^T: products to the weights' gradients. */
   void weightSlopes(Streams s);
 }

@@ -5,6 +5,7 @@ import static java.nio.ByteOrder.LITTLE_ENDIAN;
 
 import dev.gatun.engine.DType;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
@@ -31,7 +32,7 @@ final class VectorLoops implements Loops {
   private static final int L = F.length();
 
   private static final ScalarLoops SCALAR = new ScalarLoops();
-  private static final VectorTiles TILES = new VectorTiles();
+  private static final List<TileLoops> TILES = List.of(new VectorTiles4(), new VectorTiles7());
   private static final VectorNorm NORM = new VectorNorm();
 
   @Override
@@ -910,7 +911,7 @@ final class VectorLoops implements Loops {
   }
 
   @Override
-  public TileLoops tiles() {
+  public List<TileLoops> tiles() {
     return TILES;
   }
 }

@@ -14,34 +14,39 @@ import java.util.List;
 /**
  * Convolutions of 3x3 taps by Winograd's F(4x4,3x3): of each patch of 6x6 pixels come 4x4 outputs,
  * by 36 products of a pixel and a weight where plain sums take 144. Products of all patches at one
- * of the 36 places, over all channels, are one product of matrices. All of it is in f32; tensors in
- * bf16 are widened and rounded a row at a time, which pays where a core multiplies bf16 no more
- * than twice as fast.
+ * of the 36 places, over all channels, are one product of matrices. Or by F(7x7,3x3): 81 products
+ * where plain sums take 441.
+ *
+ * <p>All of it is in f32; tensors in bf16 are widened and rounded a row at a time, which pays where
+ * a core multiplies bf16 no more than twice as fast. Tiles of 7x7 are for the gradients of weights
+ * by tensors in bf16 alone: there rounding errors average out over all pixels. An output near zero
+ * would be off by more than plain sums in f32 allow.
  *
  * <p>Patches of a few rows of them go through memory that stays in the second cache: transformed,
  * multiplied, transformed back. All of that memory is the device's scratchpad.
  *
- * <p>Rounding errors are five to six times those of plain sums, and those of a patch's largest
- * pixels reach all of its outputs.
+ * <p>Rounding errors of a patch's largest pixels reach all of its outputs.
  *
  * @see "Lavin and Gray 2016, Fast Algorithms for Convolutional Neural Networks, section 4"
  */
 abstract class Winograd implements Runnable {
-  static final int TILE = 4;
-  static final int PATCH = 6;
-  static final int PLACES = PATCH * PATCH;
   private static final int VECTOR = 16;
 
   /** Fewer channels, and transforms cost more than products save. */
   private static final int LEAST_CHANNELS = 32;
 
-  /** Fewer tiles, and what the weights' transform costs does. */
-  private static final int LEAST_TILES = 128;
+  /** Fewer pixels, and what the weights' transform costs does. */
+  private static final int LEAST_PIXELS = 1536;
+
+  private static final int SMALL_TILE = 4;
+
+  /** Rounds too roughly for all but sums over many pixels of what was rounded to bf16. */
+  private static final int LARGE_TILE = 7;
 
   private static final int LEAST_CHUNK_TILES = 64;
 
-  /** In bf16: with tiles that reach further beyond the image it does not pay. */
-  private static final double MOST_NARROW_WASTE = 1.2;
+  /** In bf16, for each output: with more it does not pay. */
+  private static final double MOST_NARROW_PRODUCTS = 2.7;
 
   /** But for weights' gradients it does from so many channels on. */
   private static final int LEAST_NARROW_CHANNELS = 64;
@@ -54,6 +59,9 @@ abstract class Winograd implements Runnable {
 
   final CpuDevice device;
   final TileLoops loops;
+  final int tile;
+  final int patch;
+  final int area; // of a patch
   final int images;
   final int height;
   final int width;
@@ -63,48 +71,79 @@ abstract class Winograd implements Runnable {
   final int filters;
   private long size; // of the scratch memory
 
-  Winograd(CpuDevice device, Shape x, int filters) {
+  Winograd(CpuDevice device, TileLoops loops, Shape x, int filters) {
     this.device = device;
+    this.loops = loops;
     this.filters = filters;
-    loops = device.loops().tiles();
+    tile = loops.tile();
+    patch = loops.patch();
+    area = patch * patch;
     images = x.dim(0);
     height = x.dim(1);
     width = x.dim(2);
     channels = x.dim(3);
-    down = Math.ceilDiv(height, TILE);
-    across = Math.ceilDiv(width, TILE);
+    down = Math.ceilDiv(height, tile);
+    across = Math.ceilDiv(width, tile);
   }
 
-  /** Whether a convolution of stride 1, or its data gradient, can be computed so, and faster. */
-  static boolean suits(CpuDevice device, Conv2d op, DType type, Shape x, int filters) {
-    double computed = (double) tiles(x) * TILE * TILE;
-    return canCompute(device, op, x, filters)
-        && (type == DType.F32
-            || device.multipliesBf16Slowly()
-                && computed <= MOST_NARROW_WASTE * x.dim(0) * x.dim(1) * x.dim(2));
+  /**
+   * The tiles by which a convolution of stride 1, or its data gradient, is computed faster than by
+   * plain sums; null if there are none.
+   */
+  static TileLoops choose(CpuDevice device, Conv2d op, DType type, Shape x, int filters) {
+    TileLoops best = fewest(device, op, type, x, filters, SMALL_TILE);
+    return best == null || type == DType.F32 || products(best, x) <= MOST_NARROW_PRODUCTS
+        ? best
+        : null;
   }
 
   /** The same of its weights' gradient. */
-  static boolean suitsWeights(CpuDevice device, Conv2d op, DType type, Shape x, int filters) {
-    return suits(device, op, type, x, filters)
-        || canCompute(device, op, x, filters)
-            && device.multipliesBf16Slowly()
-            && Math.min(x.dim(3), filters) >= LEAST_NARROW_CHANNELS;
+  static TileLoops chooseForWeights(CpuDevice device, Conv2d op, DType type, Shape x, int filters) {
+    int most = type == DType.F32 ? SMALL_TILE : LARGE_TILE;
+    TileLoops best = fewest(device, op, type, x, filters, most);
+    return best == null
+            || type == DType.F32
+            || products(best, x) <= MOST_NARROW_PRODUCTS
+            || Math.min(x.dim(3), filters) >= LEAST_NARROW_CHANNELS
+        ? best
+        : null;
   }
 
-  private static int tiles(Shape x) {
-    return x.dim(0) * Math.ceilDiv(x.dim(1), TILE) * Math.ceilDiv(x.dim(2), TILE);
+  /** Those that take the fewest products, of those that can be had. */
+  private static TileLoops fewest(
+      CpuDevice device, Conv2d op, DType type, Shape x, int filters, int mostTile) {
+    TileLoops best = null;
+    for (TileLoops loops : device.loops().tiles()) {
+      if ((type == DType.F32 || device.multipliesBf16Slowly())
+          && loops.tile() <= mostTile
+          && canCompute(device, loops, op, x, filters)
+          && (best == null || products(loops, x) < products(best, x))) {
+        best = loops;
+      }
+    }
+    return best;
   }
 
-  private static boolean canCompute(CpuDevice device, Conv2d op, Shape x, int filters) {
+  private static int tiles(TileLoops loops, Shape x) {
+    return x.dim(0) * Math.ceilDiv(x.dim(1), loops.tile()) * Math.ceilDiv(x.dim(2), loops.tile());
+  }
+
+  /** For each output. */
+  private static double products(TileLoops loops, Shape x) {
+    double all = (double) tiles(loops, x) * loops.patch() * loops.patch();
+    return all / ((double) x.dim(0) * x.dim(1) * x.dim(2));
+  }
+
+  private static boolean canCompute(
+      CpuDevice device, TileLoops loops, Conv2d op, Shape x, int filters) {
     int channels = x.dim(3);
     return device.usesWinograd()
         && op.strideH() == 1
         && op.strideW() == 1
         && places(op.taps()) != null
-        && x.dim(1) >= TILE - 1
-        && x.dim(2) >= TILE - 1
-        && tiles(x) >= LEAST_TILES
+        && x.dim(1) >= loops.tile() - 1
+        && x.dim(2) >= loops.tile() - 1
+        && tiles(loops, x) * loops.tile() * loops.tile() >= LEAST_PIXELS
         && Math.min(channels, filters) >= LEAST_CHANNELS
         && channels % VECTOR == 0
         && filters % VECTOR == 0;
@@ -147,17 +186,17 @@ abstract class Winograd implements Runnable {
    * @param chunks that there should be at least, as long as they are not too small
    */
   final int stripsPerChunk(long bytes, int chunks) {
-    long most = Math.max(LEAST_CHUNK_TILES, bytes / (4L * PLACES * (channels + filters)));
+    long most = Math.max(LEAST_CHUNK_TILES, bytes / (4L * area * (channels + filters)));
     long share = (long) strips() * across / chunks;
     most = Math.min(most, Math.max(SMALL_CHUNK_TILES, share));
     int strips = Math.clamp(most / across, 1, strips());
     return Math.ceilDiv(strips(), Math.ceilDiv(strips(), strips)); // evenly
   }
 
-  static DnnlDesc matrices(int rows, int columns, long down, long across) {
+  final DnnlDesc matrices(int rows, int columns, long down, long across) {
     return DnnlDesc.strided(
         dnnl_f32(),
-        new long[] {PLACES, rows, columns},
+        new long[] {area, rows, columns},
         new long[] {(long) rows * columns, down, across});
   }
 
@@ -169,17 +208,17 @@ abstract class Winograd implements Runnable {
   final class Transforms {
     private final TileLoops.Streams s = new TileLoops.Streams();
     private final int longest = Math.max(channels, filters);
-    private final int rowLength = (TILE * across + 2) * longest;
-    private final long rows = room((long) PATCH * rowLength);
+    private final int rowLength = (tile * across + 2) * longest;
+    private final long rows = room((long) patch * rowLength);
     private final long zeros = room((long) width * longest);
-    private final long unused = room((long) width * longest);
+    private final long sums = room((long) tile * width * longest); // rows before they are outputs
     private final long wide; // rows that are in bf16 elsewhere
     private long base;
 
     /** With room for tensors in these dtypes. */
     Transforms(DType... types) {
       boolean narrow = List.of(types).contains(DType.BF16);
-      wide = room(narrow ? 2L * TILE * width * longest : 0);
+      wide = room(narrow ? (long) patch * width * longest : 0);
     }
 
     /** Before a chunk; memory is as others left it. */
@@ -190,7 +229,7 @@ abstract class Winograd implements Runnable {
 
     /** What lies left and right of the image. */
     private void frame(int c, int left, int columns) {
-      for (int r = 0; r < PATCH; r++) {
+      for (int r = 0; r < patch; r++) {
         long row = base + rows + 4L * r * columns * c;
         zero(row, (long) left * c);
         zero(row + 4L * (left + width) * c, (long) (columns - left - width) * c);
@@ -199,7 +238,7 @@ abstract class Winograd implements Runnable {
 
     /** The row's memory, or null outside of the image. */
     private MemorySegment row(Tensor t, int strip, int row, int c) {
-      int i = strip % down * TILE + row;
+      int i = strip % down * tile + row;
       long size = (long) width * c * t.dtype().bytes();
       return i < 0 || i >= height
           ? null
@@ -225,82 +264,80 @@ abstract class Winograd implements Runnable {
     }
 
     /**
-     * Patches of a strip of x [N,H,W,C] to V [36][tiles][C], or as many of its gradients.
+     * Patches of a strip of x [N,H,W,C] to V [P][tiles][C], P places of a patch; or as many of its
+     * gradients.
      *
      * @param first of the strip's tiles among those of V
      */
     void pixels(Tensor x, int strip, int c, long v, int tiles, int first) {
-      int columns = TILE * across + 2;
+      int columns = tile * across + 2;
       frame(c, 1, columns);
-      for (int r = 0; r < PATCH; r++) {
+      for (int r = 0; r < patch; r++) {
         s.in[r] = read(x, strip, r - 1, c, r);
         s.out[r] = base + rows + 4L * (r * columns + 1) * c;
       }
       loops.pixels(s.of(width * c));
-      for (int r = 0; r < PATCH; r++) {
-        for (int j = 0; j < PATCH; j++) {
+      for (int r = 0; r < patch; r++) {
+        for (int j = 0; j < patch; j++) {
           s.in[j] = base + rows + 4L * (r * columns + j) * c;
-          s.out[j] = v + 4L * ((long) (r * PATCH + j) * tiles + first) * c;
+          s.out[j] = v + 4L * ((long) (r * patch + j) * tiles + first) * c;
         }
-        loops.pixels(s.of(across, c, TILE * c, c));
+        loops.pixels(s.of(across, c, tile * c, c));
       }
     }
 
-    /** Of a strip of dy [N,H,W,K] to [36][tiles][K]. */
+    /** Of a strip of dy [N,H,W,K] to [P][tiles][K]. */
     void slopes(Tensor dy, int strip, int k, long v, int tiles, int first) {
-      int columns = TILE * across;
+      int columns = tile * across;
       frame(k, 0, columns);
-      for (int r = 0; r < TILE; r++) {
+      for (int r = 0; r < tile; r++) {
         s.in[r] = read(dy, strip, r, k, r);
       }
-      for (int r = 0; r < PATCH; r++) {
+      for (int r = 0; r < patch; r++) {
         s.out[r] = base + rows + 4L * r * columns * k;
       }
       loops.slopes(s.of(width * k));
-      for (int r = 0; r < PATCH; r++) {
-        for (int j = 0; j < TILE; j++) {
+      for (int r = 0; r < patch; r++) {
+        for (int j = 0; j < tile; j++) {
           s.in[j] = base + rows + 4L * (r * columns + j) * k;
         }
-        for (int j = 0; j < PATCH; j++) {
-          s.out[j] = v + 4L * ((long) (r * PATCH + j) * tiles + first) * k;
+        for (int j = 0; j < patch; j++) {
+          s.out[j] = v + 4L * ((long) (r * patch + j) * tiles + first) * k;
         }
-        loops.slopes(s.of(across, k, TILE * k, k));
+        loops.slopes(s.of(across, k, tile * k, k));
       }
     }
 
     /**
-     * Products [36][tiles][K] of a strip to y [N,H,W,K].
+     * Products [P][tiles][K] of a strip to y [N,H,W,K].
      *
      * @param plus [W,K], added to each row
      * @param addend like y, or null
      */
     void outputs(
         long m, int tiles, int first, int k, int strip, Tensor y, long plus, Tensor addend) {
-      int columns = TILE * across;
-      for (int r = 0; r < PATCH; r++) {
-        for (int j = 0; j < PATCH; j++) {
-          s.in[j] = m + 4L * ((long) (r * PATCH + j) * tiles + first) * k;
+      int columns = tile * across;
+      for (int r = 0; r < patch; r++) {
+        for (int j = 0; j < patch; j++) {
+          s.in[j] = m + 4L * ((long) (r * patch + j) * tiles + first) * k;
         }
-        for (int j = 0; j < TILE; j++) {
+        for (int j = 0; j < tile; j++) {
           s.out[j] = base + rows + 4L * (r * columns + j) * k;
         }
-        loops.outputs(s.of(across, k, k, TILE * k));
+        loops.outputs(s.of(across, k, k, tile * k));
       }
-      for (int r = 0; r < PATCH; r++) {
+      for (int r = 0; r < patch; r++) {
         s.in[r] = base + rows + 4L * r * columns * k;
       }
-      s.in[PATCH] = plus;
-      for (int r = 0; r < TILE; r++) {
-        s.in[PATCH + 1 + r] = addend == null ? base + zeros : read(addend, strip, r, k, TILE + r);
-        MemorySegment own = row(y, strip, r, k);
-        s.out[r] = own == null ? base + unused : y.dtype() == DType.F32 ? own.address() : wide(r);
+      for (int r = 0; r < tile; r++) {
+        s.out[r] = base + sums + 4L * r * width * k;
       }
-      loops.outputsPlus(s.of(width * k));
-      for (int r = 0; r < TILE && y.dtype() != DType.F32; r++) {
+      loops.outputs(s.of(width * k));
+      for (int r = 0; r < tile; r++) {
         MemorySegment own = row(y, strip, r, k);
         if (own != null) {
-          MemorySegment from = TileLoops.MEMORY.asSlice(wide(r), 4L * width * k);
-          device.loops().scale(from, 0, 1, y.dtype(), own, 0, width * k);
+          long added = addend == null ? base + zeros : read(addend, strip, r, k, r);
+          loops.plus(s.out[r], plus, added, y.dtype(), own.address(), width * k);
         }
       }
     }

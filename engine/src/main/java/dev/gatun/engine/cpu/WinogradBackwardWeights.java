@@ -28,7 +28,7 @@ final class WinogradBackwardWeights extends Winograd {
   private final Runnable biasSlopes;
   private final long v;
   private final long slopes;
-  private final long sums; // [36][C][K]
+  private final long sums; // [P][C][K]
   private final long scratch;
   private final DnnlDesc a;
   private final DnnlDesc b;
@@ -44,8 +44,15 @@ final class WinogradBackwardWeights extends Winograd {
    * @param dbias [K], or null
    */
   WinogradBackwardWeights(
-      CpuDevice device, Owned owned, Conv2d op, Tensor x, Tensor dy, Tensor dw, Tensor dbias) {
-    super(device, x.shape(), dy.shape().dim(3));
+      CpuDevice device,
+      TileLoops loops,
+      Owned owned,
+      Conv2d op,
+      Tensor x,
+      Tensor dy,
+      Tensor dw,
+      Tensor dbias) {
+    super(device, loops, x.shape(), dy.shape().dim(3));
     this.x = x;
     this.dy = dy;
     this.dw = dw;
@@ -57,9 +64,9 @@ final class WinogradBackwardWeights extends Winograd {
             ? () -> {}
             : CpuBias.addBiasBackward(device, new AddBiasBackward(1), List.of(dy), List.of(dbias))
                 ::run;
-    v = room((long) PLACES * tiles * channels);
-    slopes = room((long) PLACES * tiles * filters);
-    sums = room((long) PLACES * channels * filters + 18L * WEIGHTS);
+    v = room((long) area * tiles * channels);
+    slopes = room((long) area * tiles * filters);
+    sums = room((long) area * channels * filters + 3L * patch * WEIGHTS);
     for (int i = 0; i < device.workers().threads(); i++) {
       free.add(new Transforms(x.dtype(), dy.dtype()));
     }
@@ -85,7 +92,7 @@ final class WinogradBackwardWeights extends Winograd {
           transforms.slopes(dy, first + i, filters, base + slopes, tiles, at);
         } else {
           // beyond the last image: what is there counts nothing, and must be a number
-          for (int p = 0; p < PLACES; p++) {
+          for (int p = 0; p < area; p++) {
             zero(base + v + 4L * ((long) p * tiles + at) * channels, (long) across * channels);
             zero(base + slopes + 4L * ((long) p * tiles + at) * filters, (long) across * filters);
           }
@@ -98,12 +105,12 @@ final class WinogradBackwardWeights extends Winograd {
 
   private void transformBack(long base) {
     int cells = channels * filters;
-    long between = base + sums + 4L * PLACES * cells;
+    long between = base + sums + 4L * area * cells;
     for (int from = 0; from < cells; from += WEIGHTS) {
       int n = Math.min(WEIGHTS, cells - from);
-      for (int r = 0; r < PATCH; r++) {
-        for (int j = 0; j < PATCH; j++) {
-          s.in[j] = base + sums + 4L * ((long) (r * PATCH + j) * cells + from);
+      for (int r = 0; r < patch; r++) {
+        for (int j = 0; j < patch; j++) {
+          s.in[j] = base + sums + 4L * ((long) (r * patch + j) * cells + from);
         }
         for (int j = 0; j < 3; j++) {
           s.out[j] = between + 4L * (r * 3 + j) * WEIGHTS;
@@ -111,7 +118,7 @@ final class WinogradBackwardWeights extends Winograd {
         loops.weightSlopes(s.of(n));
       }
       for (int j = 0; j < 3; j++) {
-        for (int r = 0; r < PATCH; r++) {
+        for (int r = 0; r < patch; r++) {
           s.in[r] = between + 4L * (r * 3 + j) * WEIGHTS;
         }
         for (int i = 0; i < 3; i++) {
@@ -134,7 +141,7 @@ final class WinogradBackwardWeights extends Winograd {
       }
       bound = base;
     }
-    zero(base + sums, (long) PLACES * channels * filters);
+    zero(base + sums, (long) area * channels * filters);
     for (int first = 0; first < strips(); first += stripsPerChunk) {
       int begin = first;
       device.workers().forRange(stripsPerChunk, 1, (from, to) -> transform(base, begin, from, to));

@@ -35,12 +35,9 @@ final class WinogradForward extends Winograd {
   private final Tensor y;
   private final int stripsPerChunk;
   private final int tiles;
-  private final long dense; // weights [36][C][K]; transposed [36][K][C]
-  private final long packed;
-  private final long packScratch;
-  private final DnnlPrimitive pack;
-  private final DnnlDesc denseDesc;
-  private final DnnlDesc packedDesc;
+  private final long weights; // [P][C][K]
+  private final DnnlDesc weightsDesc;
+  private final Turn turn; // or null
   private final Owned owned;
   private final ConcurrentLinkedQueue<Lane> free = new ConcurrentLinkedQueue<>();
   private long bound; // the scratch memory that primitives were told of
@@ -54,6 +51,7 @@ final class WinogradForward extends Winograd {
    */
   WinogradForward(
       CpuDevice device,
+      TileLoops loops,
       Owned owned,
       Conv2d op,
       Tensor x,
@@ -62,7 +60,7 @@ final class WinogradForward extends Winograd {
       Tensor bias,
       Tensor addend,
       Tensor y) {
-    super(device, x.shape(), y.shape().dim(3));
+    super(device, loops, x.shape(), y.shape().dim(3));
     this.owned = owned;
     this.x = x;
     this.w = w;
@@ -74,29 +72,48 @@ final class WinogradForward extends Winograd {
     int threads = device.workers().threads();
     stripsPerChunk = stripsPerChunk(CHUNK_BYTES, threads == 1 ? 1 : CHUNKS_A_THREAD * threads);
     tiles = stripsPerChunk * across;
-    long cells = (long) PLACES * channels * filters;
-    dense = room(cells);
+    weights = room((long) area * channels * filters);
+    weightsDesc = owned.add(matrices(channels, filters, filters, 1));
     for (int i = 0; i < threads; i++) {
       free.add(new Lane());
     }
-    packedDesc = owned.add(free.element().product.chosen(dnnl_query_weights_md()));
-    denseDesc =
-        owned.add(matrices(channels, filters, transposed ? 1 : filters, transposed ? channels : 1));
-    packed = room(packedDesc.sizeBytes() / 4);
-    pack = owned.add(DnnlPrimitive.reorder(device.dnnl(), denseDesc, packedDesc));
-    packScratch = room(pack.scratchpadBytes() / 4);
+    turn = transposed ? new Turn() : null;
     free.forEach(lane -> lane.scratch = room(lane.product.scratchpadBytes() / 4));
     reserve();
+  }
+
+  /** Of weights [T,K,C] to [T,C,K]. */
+  private final class Turn {
+    final long to = room(9L * channels * filters);
+    final DnnlDesc from = owned.add(taps(1, channels));
+    final DnnlDesc turned = owned.add(taps(filters, 1));
+    final DnnlPrimitive reorder = owned.add(DnnlPrimitive.reorder(device.dnnl(), from, turned));
+    final long scratch = room(reorder.scratchpadBytes() / 4);
+
+    DnnlDesc taps(long down, long across) {
+      return DnnlDesc.strided(
+          dnnl_f32(),
+          new long[] {9, channels, filters},
+          new long[] {(long) channels * filters, down, across});
+    }
+
+    void bind(long base) {
+      reorder.bind(DNNL_ARG_SRC_0(), from, w.address());
+      reorder.bind(DNNL_ARG_DST_0(), turned, base + to);
+      if (reorder.scratchpadBytes() > 0) {
+        reorder.bindScratchpad(base + scratch);
+      }
+    }
   }
 
   /** What a thread needs for itself. */
   private final class Lane {
     final Transforms transforms = new Transforms(x.dtype(), y.dtype());
     final TileLoops.Streams s = new TileLoops.Streams();
-    final long v = room((long) PLACES * tiles * channels);
-    final long m = room((long) PLACES * tiles * filters);
+    final long v = room((long) area * tiles * channels);
+    final long m = room((long) area * tiles * filters);
     final long plus = room((long) width * filters);
-    final long between = room(18L * WEIGHTS); // weights that are transformed one way
+    final long between = room(3L * patch * WEIGHTS); // weights that are transformed one way
     final long rounded = room(4L * WEIGHTS); // three taps' weights, and some in bf16
     final DnnlDesc a = owned.add(matrices(tiles, channels, channels, 1));
     final DnnlDesc c = owned.add(matrices(tiles, filters, filters, 1));
@@ -105,16 +122,15 @@ final class WinogradForward extends Winograd {
 
     Lane() {
       Dnnl dnnl = owned.add(new Dnnl());
-      try (DnnlDesc any = DnnlDesc.any(dnnl_f32(), new long[] {PLACES, channels, filters})) {
-        product =
-            owned.add(Dnnl.onOneThread(() -> DnnlPrimitive.matmul(dnnl, a, any, null, c, null)));
-      }
+      product =
+          owned.add(
+              Dnnl.onOneThread(() -> DnnlPrimitive.matmul(dnnl, a, weightsDesc, null, c, null)));
     }
 
     /** Tells the product where its memory is. */
     void bind(long base) {
       product.bind(DNNL_ARG_SRC_0(), a, base + v);
-      product.bind(DNNL_ARG_WEIGHTS_0(), packedDesc, base + packed);
+      product.bind(DNNL_ARG_WEIGHTS_0(), weightsDesc, base + weights);
       product.bind(DNNL_ARG_DST_0(), c, base + m);
       if (product.scratchpadBytes() > 0) {
         product.bindScratchpad(base + scratch);
@@ -123,7 +139,7 @@ final class WinogradForward extends Winograd {
 
     /** Where some weights are, as they are or rounded to x's dtype. */
     private long weights(long base, long from, int n, int slot) {
-      long own = w.address() + 4 * from;
+      long own = (turn == null ? w.address() : base + turn.to) + 4 * from;
       if (x.dtype() == DType.F32) {
         return own;
       }
@@ -135,7 +151,7 @@ final class WinogradForward extends Winograd {
       return to;
     }
 
-    /** Some blocks of weights to [36][C][K]. */
+    /** Some blocks of weights to [P][C][K]. */
     void transformWeights(long base, int firstBlock, int lastBlock) {
       int cells = channels * filters;
       for (int from = firstBlock * WEIGHTS;
@@ -146,17 +162,17 @@ final class WinogradForward extends Winograd {
           for (int i = 0; i < 3; i++) {
             s.in[i] = weights(base, (long) places[i * 3 + j] * cells + from, n, i);
           }
-          for (int r = 0; r < PATCH; r++) {
+          for (int r = 0; r < patch; r++) {
             s.out[r] = base + between + 4L * (r * 3 + j) * WEIGHTS;
           }
           loops.weights(s.of(n));
         }
-        for (int r = 0; r < PATCH; r++) {
+        for (int r = 0; r < patch; r++) {
           for (int j = 0; j < 3; j++) {
             s.in[j] = base + between + 4L * (r * 3 + j) * WEIGHTS;
           }
-          for (int j = 0; j < PATCH; j++) {
-            s.out[j] = base + dense + 4L * ((long) (r * PATCH + j) * cells + from);
+          for (int j = 0; j < patch; j++) {
+            s.out[j] = base + weights + 4L * ((long) (r * patch + j) * cells + from);
           }
           loops.weights(s.of(n));
         }
@@ -218,19 +234,19 @@ final class WinogradForward extends Winograd {
   public void run() {
     long base = device.scratchpad().address();
     if (base != bound) {
-      pack.bind(DNNL_ARG_SRC_0(), denseDesc, base + dense);
-      pack.bind(DNNL_ARG_DST_0(), packedDesc, base + packed);
-      if (pack.scratchpadBytes() > 0) {
-        pack.bindScratchpad(base + packScratch);
+      if (turn != null) {
+        turn.bind(base);
       }
       free.forEach(lane -> lane.bind(base));
       bound = base;
+    }
+    if (turn != null) {
+      turn.reorder.execute();
     }
     forRange(
         Math.ceilDiv(channels * filters, WEIGHTS),
         WEIGHT_BLOCKS,
         (lane, from, to) -> lane.transformWeights(base, from, to));
-    pack.execute();
     forRange(
         Math.ceilDiv(strips(), stripsPerChunk),
         1,

@@ -2,31 +2,54 @@ package dev.gatun.engine.cpu;
 
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 
+import dev.gatun.engine.DType;
 import java.util.Arrays;
+import java.util.List;
 
 /** The transforms as the paper has them, matrices made of points; to hold fast ones against. */
 final class ScalarTiles implements TileLoops {
-  private static final double[] POINTS = {
-    0, Math.sqrt(0.5), -Math.sqrt(0.5), Math.sqrt(2), -Math.sqrt(2)
-  };
+  private static final double A = Math.sqrt(0.5);
+  private static final double B = Math.sqrt(2);
+
+  static final List<ScalarTiles> ALL =
+      List.of(
+          new ScalarTiles(0, A, -A, B, -B),
+          new ScalarTiles(0.225, -0.225, 0.7, -0.7, 1.125, -1.125, 2.25, -2.25));
+
+  private final double[] points; // but infinity
+  private final double[][] pixels;
+  private final double[][] slopes;
+  private final double[][] weights;
+
+  private ScalarTiles(double... points) {
+    this.points = points;
+    pixels = pixelMatrix();
+    slopes = powers(tile());
+    weights = weightMatrix();
+  }
+
+  @Override
+  public int tile() {
+    return points.length - 1;
+  }
 
   /** Row p: the powers of point p; of infinity the last one alone. */
-  private static double[][] powers(int count) {
-    double[][] rows = new double[POINTS.length + 1][count];
-    for (int p = 0; p < POINTS.length; p++) {
+  private double[][] powers(int count) {
+    double[][] rows = new double[points.length + 1][count];
+    for (int p = 0; p < points.length; p++) {
       for (int i = 0; i < count; i++) {
-        rows[p][i] = Math.pow(POINTS[p], i);
+        rows[p][i] = Math.pow(points[p], i);
       }
     }
-    rows[POINTS.length][count - 1] = 1;
+    rows[points.length][count - 1] = 1;
     return rows;
   }
 
   /** The product of p's differences to the other points. */
-  private static double differences(int p) {
+  private double differences(int p) {
     double product = 1;
-    for (int q = 0; q < POINTS.length; q++) {
-      product *= q == p ? 1 : POINTS[p] - POINTS[q];
+    for (int q = 0; q < points.length; q++) {
+      product *= q == p ? 1 : points[p] - points[q];
     }
     return product;
   }
@@ -41,9 +64,9 @@ final class ScalarTiles implements TileLoops {
     return t;
   }
 
-  private static double[][] weightMatrix() {
+  private double[][] weightMatrix() {
     double[][] rows = powers(3);
-    for (int p = 0; p < POINTS.length; p++) {
+    for (int p = 0; p < points.length; p++) {
       for (int i = 0; i < 3; i++) {
         rows[p][i] /= differences(p);
       }
@@ -52,30 +75,24 @@ final class ScalarTiles implements TileLoops {
   }
 
   /** Row p: the coefficients of the product of (x - q) over the other points q; of all, last. */
-  private static double[][] pixelMatrix() {
-    double[][] rows = new double[POINTS.length + 1][];
-    for (int p = 0; p <= POINTS.length; p++) {
+  private double[][] pixelMatrix() {
+    double[][] rows = new double[points.length + 1][];
+    for (int p = 0; p <= points.length; p++) {
       double[] polynomial = {1};
-      for (int q = 0; q < POINTS.length; q++) {
+      for (int q = 0; q < points.length; q++) {
         if (q != p) {
           double[] next = new double[polynomial.length + 1];
           for (int i = 0; i < polynomial.length; i++) {
             next[i + 1] += polynomial[i];
-            next[i] -= POINTS[q] * polynomial[i];
+            next[i] -= points[q] * polynomial[i];
           }
           polynomial = next;
         }
       }
-      rows[p] = Arrays.copyOf(polynomial, POINTS.length + 1);
+      rows[p] = Arrays.copyOf(polynomial, points.length + 1);
     }
     return rows;
   }
-
-  private static final double[][] PIXELS = pixelMatrix();
-  private static final double[][] SLOPES = powers(4);
-  private static final double[][] OUTPUTS = transposed(SLOPES);
-  private static final double[][] WEIGHTS = weightMatrix();
-  private static final double[][] WEIGHT_SLOPES = transposed(WEIGHTS);
 
   private static double get(long address) {
     return MEMORY.get(JAVA_FLOAT_UNALIGNED, address);
@@ -85,7 +102,7 @@ final class ScalarTiles implements TileLoops {
     MEMORY.set(JAVA_FLOAT_UNALIGNED, address, (float) value);
   }
 
-  private static void apply(double[][] matrix, Streams s, boolean plus) {
+  private void apply(double[][] matrix, Streams s) {
     int inputs = matrix[0].length;
     double[] x = new double[inputs];
     for (int g = 0; g < s.groups; g++) {
@@ -95,7 +112,7 @@ final class ScalarTiles implements TileLoops {
           x[k] = get(s.in[k] + from);
         }
         for (int j = 0; j < matrix.length; j++) {
-          double sum = plus ? get(s.in[6] + from) + get(s.in[7 + j] + from) : 0;
+          double sum = 0;
           for (int k = 0; k < inputs; k++) {
             sum += matrix[j][k] * x[k];
           }
@@ -107,31 +124,34 @@ final class ScalarTiles implements TileLoops {
 
   @Override
   public void pixels(Streams s) {
-    apply(PIXELS, s, false);
+    apply(pixels, s);
   }
 
   @Override
   public void outputs(Streams s) {
-    apply(OUTPUTS, s, false);
+    apply(transposed(slopes), s);
   }
 
   @Override
-  public void outputsPlus(Streams s) {
-    apply(OUTPUTS, s, true);
+  public void plus(long x, long row, long addend, DType type, long y, int n) {
+    for (int i = 0; i < n; i++) {
+      double sum = get(x + 4L * i) + get(row + 4L * i) + get(addend + 4L * i);
+      ScalarLoops.set(type, MEMORY.asSlice(y), i, (float) sum);
+    }
   }
 
   @Override
   public void slopes(Streams s) {
-    apply(SLOPES, s, false);
+    apply(slopes, s);
   }
 
   @Override
   public void weights(Streams s) {
-    apply(WEIGHTS, s, false);
+    apply(weights, s);
   }
 
   @Override
   public void weightSlopes(Streams s) {
-    apply(WEIGHT_SLOPES, s, false);
+    apply(transposed(weights), s);
   }
 }
