@@ -28,7 +28,6 @@ final class WinogradForward extends Winograd {
 
   private final Tensor x;
   private final Tensor w;
-  private final boolean transposed;
   private final int[] places;
   private final Tensor bias;
   private final Tensor addend;
@@ -64,7 +63,6 @@ final class WinogradForward extends Winograd {
     this.owned = owned;
     this.x = x;
     this.w = w;
-    this.transposed = transposed;
     this.bias = bias;
     this.addend = addend;
     this.y = y;
