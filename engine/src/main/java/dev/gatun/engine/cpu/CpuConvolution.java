@@ -118,11 +118,11 @@ final class CpuConvolution extends DnnlLaunch {
   }
 
   private void planForward(Conv2d op, Tensor x, Weights w, Tensor bias, Tensor addend, Tensor y) {
-    TileLoops tiles = Winograd.choose(device, op, x.dtype(), x.shape(), w.filters());
-    if (tiles != null) {
+    Winograd.Tiling tiling = Winograd.choose(device, op, x.dtype(), x.shape(), w.filters());
+    if (tiling != null) {
       steps.add(
           new WinogradForward(
-              device, tiles, owned, op, x, w.tensor, w.transposed, bias, addend, y));
+              device, tiling, owned, op, x, w.tensor, w.transposed, bias, addend, y));
       return;
     }
     ConvBox box = ConvBox.of(op, x.shape(), y.shape());
@@ -247,11 +247,11 @@ final class CpuConvolution extends DnnlLaunch {
     Tensor x = in.get(0);
     Tensor dy = in.get(1);
     Tensor dw = out.get(0);
-    TileLoops tiles =
+    Winograd.Tiling tiling =
         Winograd.chooseForWeights(device, op.forward(), x.dtype(), x.shape(), dy.shape().dim(3));
-    if (tiles != null) {
+    if (tiling != null) {
       Tensor dbias = op.bias() ? out.get(1) : null;
-      steps.add(new WinogradBackwardWeights(device, tiles, owned, op.forward(), x, dy, dw, dbias));
+      steps.add(new WinogradBackwardWeights(device, tiling, owned, op.forward(), x, dy, dw, dbias));
       return;
     }
     Weights weights = new Weights(dw, false);

@@ -32,7 +32,8 @@ final class VectorLoops implements Loops {
   private static final int L = F.length();
 
   private static final ScalarLoops SCALAR = new ScalarLoops();
-  private static final List<TileLoops> TILES = List.of(new VectorTiles4(), new VectorTiles7());
+  private static final List<TileLoops> TILES =
+      List.of(new VectorTiles4(), new VectorTiles5(), new VectorTiles7());
   private static final VectorNorm NORM = new VectorNorm();
 
   @Override

@@ -19,6 +19,11 @@ abstract class VectorTiles implements TileLoops {
     v.intoMemorySegment(MEMORY, address, LITTLE_ENDIAN);
   }
 
+  /** x by + plus. */
+  static FloatVector add(FloatVector x, float by, FloatVector plus) {
+    return x.fma(FloatVector.broadcast(F, by), plus);
+  }
+
   @Override
   public void plus(long x, long row, long addend, DType type, long y, int n) {
     if (type == DType.F32) {

@@ -11,77 +11,57 @@ import jdk.incubator.vector.FloatVector;
  * many operations.
  */
 final class VectorTiles7 extends VectorTiles {
-  private static final double[] POINTS = {0.225, 0.7, 1.125, 2.25};
+  private static final PointPairs POINTS = new PointPairs(0.225, 0.7, 1.125, 2.25);
 
   // their powers
-  private static final float A = power(0, 1);
-  private static final float A2 = power(0, 2);
-  private static final float A3 = power(0, 3);
-  private static final float A4 = power(0, 4);
-  private static final float A5 = power(0, 5);
-  private static final float A6 = power(0, 6);
-  private static final float B = power(1, 1);
-  private static final float B2 = power(1, 2);
-  private static final float B3 = power(1, 3);
-  private static final float B4 = power(1, 4);
-  private static final float B5 = power(1, 5);
-  private static final float B6 = power(1, 6);
-  private static final float C = power(2, 1);
-  private static final float C2 = power(2, 2);
-  private static final float C3 = power(2, 3);
-  private static final float C4 = power(2, 4);
-  private static final float C5 = power(2, 5);
-  private static final float C6 = power(2, 6);
-  private static final float D = power(3, 1);
-  private static final float D2 = power(3, 2);
-  private static final float D3 = power(3, 3);
-  private static final float D4 = power(3, 4);
-  private static final float D5 = power(3, 5);
-  private static final float D6 = power(3, 6);
+  private static final float A = POINTS.power(0, 1);
+  private static final float A2 = POINTS.power(0, 2);
+  private static final float A3 = POINTS.power(0, 3);
+  private static final float A4 = POINTS.power(0, 4);
+  private static final float A5 = POINTS.power(0, 5);
+  private static final float A6 = POINTS.power(0, 6);
+  private static final float B = POINTS.power(1, 1);
+  private static final float B2 = POINTS.power(1, 2);
+  private static final float B3 = POINTS.power(1, 3);
+  private static final float B4 = POINTS.power(1, 4);
+  private static final float B5 = POINTS.power(1, 5);
+  private static final float B6 = POINTS.power(1, 6);
+  private static final float C = POINTS.power(2, 1);
+  private static final float C2 = POINTS.power(2, 2);
+  private static final float C3 = POINTS.power(2, 3);
+  private static final float C4 = POINTS.power(2, 4);
+  private static final float C5 = POINTS.power(2, 5);
+  private static final float C6 = POINTS.power(2, 6);
+  private static final float D = POINTS.power(3, 1);
+  private static final float D2 = POINTS.power(3, 2);
+  private static final float D3 = POINTS.power(3, 3);
+  private static final float D4 = POINTS.power(3, 4);
+  private static final float D5 = POINTS.power(3, 5);
+  private static final float D6 = POINTS.power(3, 6);
 
   // one over what a point's differences to the others multiply to
-  private static final float NA = share(0);
-  private static final float NB = share(1);
-  private static final float NC = share(2);
-  private static final float ND = share(3);
+  private static final float NA = POINTS.share(0);
+  private static final float NB = POINTS.share(1);
+  private static final float NC = POINTS.share(2);
+  private static final float ND = POINTS.share(3);
 
-  private final Pair[] pairs = {pair(0), pair(1), pair(2), pair(3)};
-  private final float[] all = coefficients(-1);
+  private static final Pair[] PAIRS = {pair(0), pair(1), pair(2), pair(3)};
 
-  /** Points +-p, and of the product of (u - q^2) over the other pairs the coefficients. */
+  // of the product of (u - q^2) over all pairs the coefficients
+  private static final float P0 = POINTS.coefficient(PointPairs.NONE, 0);
+  private static final float P1 = POINTS.coefficient(PointPairs.NONE, 1);
+  private static final float P2 = POINTS.coefficient(PointPairs.NONE, 2);
+  private static final float P3 = POINTS.coefficient(PointPairs.NONE, 3);
+
+  /** A point p, and of the product over the other pairs the coefficients. */
   private record Pair(float p, float u0, float u1, float u2) {}
 
   private static Pair pair(int k) {
-    float[] c = coefficients(k);
-    return new Pair(power(k, 1), c[0], c[1], c[2]);
-  }
-
-  private static float power(int k, int exponent) {
-    return (float) Math.pow(POINTS[k], exponent);
-  }
-
-  /** Of the product of (u - q^2) over all pairs but one. */
-  private static float[] coefficients(int without) {
-    double[] c = {1, 0, 0, 0, 0};
-    for (int k = 0; k < POINTS.length; k++) {
-      for (int i = c.length - 1; i >= 0 && k != without; i--) {
-        c[i] = (i > 0 ? c[i - 1] : 0) - POINTS[k] * POINTS[k] * c[i];
-      }
-    }
-    return new float[] {(float) c[0], (float) c[1], (float) c[2], (float) c[3]};
-  }
-
-  private static float share(int k) {
-    double product = 2 * POINTS[k];
-    for (int q = 0; q < POINTS.length; q++) {
-      product *= q == k ? 1 : POINTS[k] * POINTS[k] - POINTS[q] * POINTS[q];
-    }
-    return (float) (1 / product);
-  }
-
-  /** x by + plus. */
-  private static FloatVector add(FloatVector x, float by, FloatVector plus) {
-    return x.fma(FloatVector.broadcast(F, by), plus);
+    return new Pair(
+        POINTS.power(k, 1),
+        POINTS.coefficient(k, 0),
+        POINTS.coefficient(k, 1),
+        POINTS.coefficient(k, 2));
   }
 
   @Override
@@ -91,8 +71,8 @@ final class VectorTiles7 extends VectorTiles {
 
   @Override
   public void pixels(Streams s) {
-    pixels(s, 0, pairs[0], pairs[1]);
-    pixels(s, 4, pairs[2], pairs[3]);
+    pixels(s, 0, PAIRS[0], PAIRS[1]);
+    pixels(s, 4, PAIRS[2], PAIRS[3]);
     pixelsAtInfinity(s);
   }
 
@@ -149,11 +129,7 @@ final class VectorTiles7 extends VectorTiles {
     }
   }
 
-  private void pixelsAtInfinity(Streams s) {
-    float u0 = all[0];
-    float u1 = all[1];
-    float u2 = all[2];
-    float u3 = all[3];
+  private static void pixelsAtInfinity(Streams s) {
     long a0 = s.in[0];
     long a2 = s.in[2];
     long a4 = s.in[4];
@@ -169,7 +145,7 @@ final class VectorTiles7 extends VectorTiles {
       FloatVector d4 = get(a4 + i);
       FloatVector d6 = get(a6 + i);
       FloatVector d8 = get(a8 + i);
-      put(add(d0, u0, add(d2, u1, add(d4, u2, add(d6, u3, d8)))), b8 + o);
+      put(add(d0, P0, add(d2, P1, add(d4, P2, add(d6, P3, d8)))), b8 + o);
       i += 4 * L;
       o += 4 * L;
       left -= L;

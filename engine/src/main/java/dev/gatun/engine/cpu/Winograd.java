@@ -14,8 +14,10 @@ import java.util.List;
 /**
  * Convolutions of 3x3 taps by Winograd's F(4x4,3x3): of each patch of 6x6 pixels come 4x4 outputs,
  * by 36 products of a pixel and a weight where plain sums take 144. Products of all patches at one
- * of the 36 places, over all channels, are one product of matrices. Or by F(7x7,3x3): 81 products
- * where plain sums take 441.
+ * of the 36 places, over all channels, are one product of matrices. Or by F(5x5,3x3), 49 products
+ * where plain sums take 225, or F(7x7,3x3), 81 where they take 441: whichever wastes least on
+ * places beyond an image's edge. Two by two images make a block, with a line of zeros between them,
+ * where that wastes less.
  *
  * <p>All of it is in f32; tensors in bf16 are widened and rounded a row at a time, which pays where
  * a core multiplies bf16 no more than twice as fast. Tiles of 7x7 are for the gradients of weights
@@ -35,13 +37,19 @@ abstract class Winograd implements Runnable {
   /** Fewer channels, and transforms cost more than products save. */
   private static final int LEAST_CHANNELS = 32;
 
+  /** Of smaller images most taps lie outside: plain sums leave them out. */
+  private static final int LEAST_SIDE = 3;
+
   /** Fewer pixels, and what the weights' transform costs does. */
   private static final int LEAST_PIXELS = 1536;
 
-  private static final int SMALL_TILE = 4;
+  private static final int MIDDLE_TILE = 5;
 
   /** Rounds too roughly for all but sums over many pixels of what was rounded to bf16. */
   private static final int LARGE_TILE = 7;
+
+  /** More images to a side of a block save nothing where two do not. */
+  private static final int MOST_STACK = 2;
 
   private static final int LEAST_CHUNK_TILES = 64;
 
@@ -59,22 +67,51 @@ abstract class Winograd implements Runnable {
 
   final CpuDevice device;
   final TileLoops loops;
+  final int stack; // images of a block, down and across
   final int tile;
   final int patch;
   final int area; // of a patch
   final int images;
+  final int blocks;
   final int height;
   final int width;
-  final int down; // tiles of an image
+  final int down; // tiles of a block
   final int across;
   final int channels;
   final int filters;
   private long size; // of the scratch memory
 
-  Winograd(CpuDevice device, TileLoops loops, Shape x, int filters) {
+  /**
+   * By which transforms, and how many images go into a block, down and across: as if they were one,
+   * with lines of zeros between them.
+   */
+  record Tiling(TileLoops loops, int stack) {
+    int blocks(Shape x) {
+      return Math.ceilDiv(x.dim(0), stack * stack);
+    }
+
+    /** Of a block, along a side that an image has so many pixels of. */
+    int tiles(int pixels) {
+      return Math.ceilDiv(stack * (pixels + 1) - 1, loops.tile());
+    }
+
+    int tiles(Shape x) {
+      return blocks(x) * tiles(x.dim(1)) * tiles(x.dim(2));
+    }
+
+    /** For each output. */
+    double products(Shape x) {
+      double all = (double) tiles(x) * loops.patch() * loops.patch();
+      return all / ((double) x.dim(0) * x.dim(1) * x.dim(2));
+    }
+  }
+
+  Winograd(CpuDevice device, Tiling tiling, Shape x, int filters) {
     this.device = device;
-    this.loops = loops;
     this.filters = filters;
+    loops = tiling.loops();
+    stack = tiling.stack();
+    blocks = tiling.blocks(x);
     tile = loops.tile();
     patch = loops.patch();
     area = patch * patch;
@@ -82,68 +119,60 @@ abstract class Winograd implements Runnable {
     height = x.dim(1);
     width = x.dim(2);
     channels = x.dim(3);
-    down = Math.ceilDiv(height, tile);
-    across = Math.ceilDiv(width, tile);
+    down = tiling.tiles(height);
+    across = tiling.tiles(width);
   }
 
   /**
    * The tiles by which a convolution of stride 1, or its data gradient, is computed faster than by
    * plain sums; null if there are none.
    */
-  static TileLoops choose(CpuDevice device, Conv2d op, DType type, Shape x, int filters) {
-    TileLoops best = fewest(device, op, type, x, filters, SMALL_TILE);
-    return best == null || type == DType.F32 || products(best, x) <= MOST_NARROW_PRODUCTS
+  static Tiling choose(CpuDevice device, Conv2d op, DType type, Shape x, int filters) {
+    Tiling best = fewest(device, op, type, x, filters, MIDDLE_TILE);
+    return best == null || type == DType.F32 || best.products(x) <= MOST_NARROW_PRODUCTS
         ? best
         : null;
   }
 
   /** The same of its weights' gradient. */
-  static TileLoops chooseForWeights(CpuDevice device, Conv2d op, DType type, Shape x, int filters) {
-    int most = type == DType.F32 ? SMALL_TILE : LARGE_TILE;
-    TileLoops best = fewest(device, op, type, x, filters, most);
+  static Tiling chooseForWeights(CpuDevice device, Conv2d op, DType type, Shape x, int filters) {
+    int most = type == DType.F32 ? MIDDLE_TILE : LARGE_TILE;
+    Tiling best = fewest(device, op, type, x, filters, most);
     return best == null
             || type == DType.F32
-            || products(best, x) <= MOST_NARROW_PRODUCTS
+            || best.products(x) <= MOST_NARROW_PRODUCTS
             || Math.min(x.dim(3), filters) >= LEAST_NARROW_CHANNELS
         ? best
         : null;
   }
 
   /** Those that take the fewest products, of those that can be had. */
-  private static TileLoops fewest(
+  private static Tiling fewest(
       CpuDevice device, Conv2d op, DType type, Shape x, int filters, int mostTile) {
-    TileLoops best = null;
+    if (!(type == DType.F32 || device.multipliesBf16Slowly())
+        || !canCompute(device, op, x, filters)) {
+      return null;
+    }
+    Tiling best = null;
     for (TileLoops loops : device.loops().tiles()) {
-      if ((type == DType.F32 || device.multipliesBf16Slowly())
-          && loops.tile() <= mostTile
-          && canCompute(device, loops, op, x, filters)
-          && (best == null || products(loops, x) < products(best, x))) {
-        best = loops;
+      for (int stack = 1; stack <= MOST_STACK; stack++) {
+        Tiling tiling = new Tiling(loops, stack);
+        if (loops.tile() <= mostTile && (best == null || tiling.products(x) < best.products(x))) {
+          best = tiling;
+        }
       }
     }
     return best;
   }
 
-  private static int tiles(TileLoops loops, Shape x) {
-    return x.dim(0) * Math.ceilDiv(x.dim(1), loops.tile()) * Math.ceilDiv(x.dim(2), loops.tile());
-  }
-
-  /** For each output. */
-  private static double products(TileLoops loops, Shape x) {
-    double all = (double) tiles(loops, x) * loops.patch() * loops.patch();
-    return all / ((double) x.dim(0) * x.dim(1) * x.dim(2));
-  }
-
-  private static boolean canCompute(
-      CpuDevice device, TileLoops loops, Conv2d op, Shape x, int filters) {
+  private static boolean canCompute(CpuDevice device, Conv2d op, Shape x, int filters) {
     int channels = x.dim(3);
     return device.usesWinograd()
         && op.strideH() == 1
         && op.strideW() == 1
         && places(op.taps()) != null
-        && x.dim(1) >= loops.tile() - 1
-        && x.dim(2) >= loops.tile() - 1
-        && tiles(loops, x) * loops.tile() * loops.tile() >= LEAST_PIXELS
+        && Math.min(x.dim(1), x.dim(2)) >= LEAST_SIDE
+        && x.dim(0) * x.dim(1) * x.dim(2) >= LEAST_PIXELS
         && Math.min(channels, filters) >= LEAST_CHANNELS
         && channels % VECTOR == 0
         && filters % VECTOR == 0;
@@ -177,7 +206,7 @@ abstract class Winograd implements Runnable {
   }
 
   final int strips() {
-    return images * down;
+    return blocks * down;
   }
 
   /**
@@ -227,22 +256,37 @@ abstract class Winograd implements Runnable {
       zero(scratch + zeros, (long) width * longest);
     }
 
-    /** What lies left and right of the image. */
+    /** Where a row of the image in column g of a block begins, of those with what is around it. */
+    private long row(int r, int g, int left, int columns, int c) {
+      return base + rows + 4L * (r * columns + left + g * (width + 1)) * c;
+    }
+
+    /** What lies left and right of images. */
     private void frame(int c, int left, int columns) {
       for (int r = 0; r < patch; r++) {
-        long row = base + rows + 4L * r * columns * c;
-        zero(row, (long) left * c);
-        zero(row + 4L * (left + width) * c, (long) (columns - left - width) * c);
+        zero(row(r, 0, 0, columns, c), (long) left * c);
+        for (int g = 0; g < stack; g++) {
+          int right = g < stack - 1 ? 1 : columns - left - g * (width + 1) - width;
+          zero(row(r, g, left + width, columns, c), (long) right * c);
+        }
       }
     }
 
-    /** The row's memory, or null outside of the image. */
-    private MemorySegment row(Tensor t, int strip, int row, int c) {
+    /** Which of a block's images, row by row, a row of the one in column g is in. */
+    private int inBlock(int strip, int row, int g) {
+      return (strip % down * tile + row) / (height + 1) * stack + g;
+    }
+
+    /** The memory of a row of the image in column g, or null outside of images. */
+    private MemorySegment own(Tensor t, int strip, int row, int g, int c) {
       int i = strip % down * tile + row;
+      int image = strip / down * stack * stack + inBlock(strip, row, g);
+      int inImage = i % (height + 1);
+      if (i < 0 || i >= stack * (height + 1) || inImage == height || image >= images) {
+        return null;
+      }
       long size = (long) width * c * t.dtype().bytes();
-      return i < 0 || i >= height
-          ? null
-          : TileLoops.MEMORY.asSlice(t.address() + ((long) strip / down * height + i) * size, size);
+      return TileLoops.MEMORY.asSlice(t.address() + ((long) image * height + inImage) * size, size);
     }
 
     private long wide(int slot) {
@@ -250,8 +294,8 @@ abstract class Winograd implements Runnable {
     }
 
     /** Where a row is in f32; widened, if it has to be, to a slot. */
-    private long read(Tensor t, int strip, int row, int c, int slot) {
-      MemorySegment own = row(t, strip, row, c);
+    private long read(Tensor t, int strip, int row, int g, int c, int slot) {
+      MemorySegment own = own(t, strip, row, g, c);
       if (own == null) {
         return base + zeros;
       }
@@ -272,14 +316,16 @@ abstract class Winograd implements Runnable {
     void pixels(Tensor x, int strip, int c, long v, int tiles, int first) {
       int columns = tile * across + 2;
       frame(c, 1, columns);
-      for (int r = 0; r < patch; r++) {
-        s.in[r] = read(x, strip, r - 1, c, r);
-        s.out[r] = base + rows + 4L * (r * columns + 1) * c;
+      for (int g = 0; g < stack; g++) {
+        for (int r = 0; r < patch; r++) {
+          s.in[r] = read(x, strip, r - 1, g, c, r);
+          s.out[r] = row(r, g, 1, columns, c);
+        }
+        loops.pixels(s.of(width * c));
       }
-      loops.pixels(s.of(width * c));
       for (int r = 0; r < patch; r++) {
         for (int j = 0; j < patch; j++) {
-          s.in[j] = base + rows + 4L * (r * columns + j) * c;
+          s.in[j] = row(r, 0, j, columns, c);
           s.out[j] = v + 4L * ((long) (r * patch + j) * tiles + first) * c;
         }
         loops.pixels(s.of(across, c, tile * c, c));
@@ -290,16 +336,18 @@ abstract class Winograd implements Runnable {
     void slopes(Tensor dy, int strip, int k, long v, int tiles, int first) {
       int columns = tile * across;
       frame(k, 0, columns);
-      for (int r = 0; r < tile; r++) {
-        s.in[r] = read(dy, strip, r, k, r);
+      for (int g = 0; g < stack; g++) {
+        for (int r = 0; r < tile; r++) {
+          s.in[r] = read(dy, strip, r, g, k, r);
+        }
+        for (int r = 0; r < patch; r++) {
+          s.out[r] = row(r, g, 0, columns, k);
+        }
+        loops.slopes(s.of(width * k));
       }
-      for (int r = 0; r < patch; r++) {
-        s.out[r] = base + rows + 4L * r * columns * k;
-      }
-      loops.slopes(s.of(width * k));
       for (int r = 0; r < patch; r++) {
         for (int j = 0; j < tile; j++) {
-          s.in[j] = base + rows + 4L * (r * columns + j) * k;
+          s.in[j] = row(r, 0, j, columns, k);
         }
         for (int j = 0; j < patch; j++) {
           s.out[j] = v + 4L * ((long) (r * patch + j) * tiles + first) * k;
@@ -311,7 +359,7 @@ abstract class Winograd implements Runnable {
     /**
      * Products [P][tiles][K] of a strip to y [N,H,W,K].
      *
-     * @param plus [W,K], added to each row
+     * @param plus of each image of the block [W,K], added to each of its rows
      * @param addend like y, or null
      */
     void outputs(
@@ -322,22 +370,25 @@ abstract class Winograd implements Runnable {
           s.in[j] = m + 4L * ((long) (r * patch + j) * tiles + first) * k;
         }
         for (int j = 0; j < tile; j++) {
-          s.out[j] = base + rows + 4L * (r * columns + j) * k;
+          s.out[j] = row(r, 0, j, columns, k);
         }
         loops.outputs(s.of(across, k, k, tile * k));
       }
-      for (int r = 0; r < patch; r++) {
-        s.in[r] = base + rows + 4L * r * columns * k;
-      }
-      for (int r = 0; r < tile; r++) {
-        s.out[r] = base + sums + 4L * r * width * k;
-      }
-      loops.outputs(s.of(width * k));
-      for (int r = 0; r < tile; r++) {
-        MemorySegment own = row(y, strip, r, k);
-        if (own != null) {
-          long added = addend == null ? base + zeros : read(addend, strip, r, k, r);
-          loops.plus(s.out[r], plus, added, y.dtype(), own.address(), width * k);
+      for (int g = 0; g < stack; g++) {
+        for (int r = 0; r < patch; r++) {
+          s.in[r] = row(r, g, 0, columns, k);
+        }
+        for (int r = 0; r < tile; r++) {
+          s.out[r] = base + sums + 4L * r * width * k;
+        }
+        loops.outputs(s.of(width * k));
+        for (int r = 0; r < tile; r++) {
+          MemorySegment own = own(y, strip, r, g, k);
+          if (own != null) {
+            long row = plus + 4L * inBlock(strip, r, g) * width * k;
+            long added = addend == null ? base + zeros : read(addend, strip, r, g, k, r);
+            loops.plus(s.out[r], row, added, y.dtype(), own.address(), width * k);
+          }
         }
       }
     }

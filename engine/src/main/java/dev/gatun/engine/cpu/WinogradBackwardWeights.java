@@ -45,14 +45,14 @@ final class WinogradBackwardWeights extends Winograd {
    */
   WinogradBackwardWeights(
       CpuDevice device,
-      TileLoops loops,
+      Tiling tiling,
       Owned owned,
       Conv2d op,
       Tensor x,
       Tensor dy,
       Tensor dw,
       Tensor dbias) {
-    super(device, loops, x.shape(), dy.shape().dim(3));
+    super(device, tiling, x.shape(), dy.shape().dim(3));
     this.x = x;
     this.dy = dy;
     this.dw = dw;

@@ -50,7 +50,7 @@ final class WinogradForward extends Winograd {
    */
   WinogradForward(
       CpuDevice device,
-      TileLoops loops,
+      Tiling tiling,
       Owned owned,
       Conv2d op,
       Tensor x,
@@ -59,7 +59,7 @@ final class WinogradForward extends Winograd {
       Tensor bias,
       Tensor addend,
       Tensor y) {
-    super(device, loops, x.shape(), y.shape().dim(3));
+    super(device, tiling, x.shape(), y.shape().dim(3));
     this.owned = owned;
     this.x = x;
     this.w = w;
@@ -110,7 +110,7 @@ final class WinogradForward extends Winograd {
     final TileLoops.Streams s = new TileLoops.Streams();
     final long v = room((long) area * tiles * channels);
     final long m = room((long) area * tiles * filters);
-    final long plus = room((long) width * filters);
+    final long plus = room((long) stack * stack * width * filters); // of each image of a block
     final long between = room(3L * patch * WEIGHTS); // weights that are transformed one way
     final long rounded = room(4L * WEIGHTS); // three taps' weights, and some in bf16
     final DnnlDesc a = owned.add(matrices(tiles, channels, channels, 1));
@@ -177,9 +177,15 @@ final class WinogradForward extends Winograd {
       }
     }
 
-    /** What is added to each row of an image. */
-    private void plus(long base, int image) {
-      long row = base + plus;
+    /** What is added to each row of a block's images. */
+    private void plus(long base, int block) {
+      int size = stack * stack;
+      for (int i = 0; i < size && block * size + i < images; i++) {
+        plusOf(base + plus + 4L * i * width * filters, block * size + i);
+      }
+    }
+
+    private void plusOf(long row, int image) {
       zero(row, filters);
       MemorySegment to = TileLoops.MEMORY.asSlice(row, 4L * width * filters);
       if (bias != null) {

@@ -14,6 +14,7 @@ final class ScalarTiles implements TileLoops {
   static final List<ScalarTiles> ALL =
       List.of(
           new ScalarTiles(0, A, -A, B, -B),
+          new ScalarTiles(0.3, -0.3, 0.85, -0.85, 1.7, -1.7),
           new ScalarTiles(0.225, -0.225, 0.7, -0.7, 1.125, -1.125, 2.25, -2.25));
 
   private final double[] points; // but infinity

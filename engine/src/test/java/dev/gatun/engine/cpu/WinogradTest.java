@@ -51,16 +51,18 @@ class WinogradTest {
     assertEquals(0, device.allocatedBytes());
   }
 
-  /** Of which size tiles are chosen, or 0. */
-  private static int tile(Conv2d op, DType type, Shape x, int filters) {
-    TileLoops chosen = Winograd.choose(device, op, type, x, filters);
-    return chosen == null ? 0 : chosen.tile();
+  /** Of which size tiles are chosen, and how many images for a block's side: 5x2; or none. */
+  private static String tiling(Conv2d op, DType type, Shape x, int filters) {
+    return name(Winograd.choose(device, op, type, x, filters));
   }
 
-  private static int tileForWeights(DType type, Shape x, int filters) {
+  private static String tilingForWeights(DType type, Shape x, int filters) {
     Conv2d op = new Conv2d(Taps.square(3));
-    TileLoops chosen = Winograd.chooseForWeights(device, op, type, x, filters);
-    return chosen == null ? 0 : chosen.tile();
+    return name(Winograd.chooseForWeights(device, op, type, x, filters));
+  }
+
+  private static String name(Winograd.Tiling tiling) {
+    return tiling == null ? "none" : tiling.loops().tile() + "x" + tiling.stack();
   }
 
   private static void run(Op op, List<TensorSpec> inputs, int terms) {
@@ -74,8 +76,8 @@ class WinogradTest {
       Contract.Outcome outcome =
           Contract.check(each, new OpCase(op, inputs, terms, type, draws, inputs.hashCode()));
       assertNull(outcome.failure());
-      // a tenth would be a sum of other terms
-      assertTrue(outcome.share() < 0.1, op + ": " + outcome.share() + " of the tolerance");
+      // more would be a sum of other terms
+      assertTrue(outcome.share() < 0.2, op + ": " + outcome.share() + " of the tolerance");
     }
   }
 
@@ -90,8 +92,17 @@ class WinogradTest {
 
   /** Tensors in bf16, and outputs in f32 of them, where a core is slow at bf16's products. */
   @ParameterizedTest
-  @CsvSource({"3, 28, 28, 32, 48", "17, 12, 16, 64, 80", "9, 8, 31, 48, 32", "5, 31, 28, 32, 32"})
-  void tensorsInBf16AreWidenedByRows(int n, int h, int w, int channels, int filters) {
+  @CsvSource({
+    "4x1, 3, 28, 28, 32, 48",
+    "4x1, 17, 12, 16, 64, 80",
+    "4x1, 9, 8, 31, 48, 32",
+    "4x1, 5, 31, 28, 32, 32",
+    "5x1, 9, 14, 15, 32, 48",
+    "5x2, 35, 7, 7, 64, 80",
+    "4x2, 16, 13, 13, 48, 32"
+  })
+  void tensorsInBf16AreWidenedByRows(
+      String tiling, int n, int h, int w, int channels, int filters) {
     assumeTrue(device.refuses(DType.BF16) == null && device.multipliesBf16Slowly(), "AMX");
     Conv2d op = new Conv2d(Taps.square(3));
     TensorSpec x = TensorSpec.of(DType.BF16, n, h, w, channels);
@@ -99,7 +110,7 @@ class WinogradTest {
     TensorSpec bias = TensorSpec.of(DType.F32, filters);
     TensorSpec y = TensorSpec.of(DType.BF16, n, h, w, filters);
     TensorSpec ofImages = TensorSpec.of(DType.BF16, n, 1, 1, filters);
-    assertEquals(4, tile(op, DType.BF16, x.shape(), filters));
+    assertEquals(tiling, tiling(op, DType.BF16, x.shape(), filters));
     runNarrow(op, List.of(x, weights, bias), 9 * channels + 2);
     runNarrow(op, List.of(x, weights, bias, y), 9 * channels + 3);
     runNarrow(op, List.of(x, weights, ofImages), 9 * channels + 3);
@@ -114,22 +125,23 @@ class WinogradTest {
     runNarrow(new Conv2dBackwardWeights(op, true), List.of(x, y), n * h * w + 2);
   }
 
-  /** By tiles of 7x7, and of 4x4 even where half of them is empty. */
+  /** By tiles of 7x7, and others. */
   @ParameterizedTest
   @CsvSource({
-    "7, 35, 7, 7, 64, 80",
-    "7, 19, 14, 14, 32, 32",
-    "7, 3, 28, 28, 32, 48",
-    "7, 45, 6, 7, 32, 32",
-    "4, 51, 5, 7, 64, 80"
+    "7x1, 35, 7, 7, 64, 80",
+    "7x1, 19, 14, 14, 32, 32",
+    "7x1, 3, 28, 28, 32, 48",
+    "7x1, 45, 6, 7, 32, 32",
+    "4x1, 9, 16, 15, 64, 80",
+    "5x1, 51, 5, 10, 32, 32",
+    "7x2, 190, 3, 3, 64, 32"
   })
-  void weightsGradientsInBf16(int tile, int n, int h, int w, int channels, int filters) {
+  void weightsGradientsInBf16(String tiling, int n, int h, int w, int channels, int filters) {
     assumeTrue(device.refuses(DType.BF16) == null && device.multipliesBf16Slowly(), "AMX");
     Conv2d op = new Conv2d(Taps.square(3));
     TensorSpec x = TensorSpec.of(DType.BF16, n, h, w, channels);
     TensorSpec y = TensorSpec.of(DType.BF16, n, h, w, filters);
-    assertEquals(tile, tileForWeights(DType.BF16, x.shape(), filters));
-    // a tenth would be a sum of other terms
+    assertEquals(tiling, tilingForWeights(DType.BF16, x.shape(), filters));
     run(new Conv2dBackwardWeights(op, true), List.of(x, y), n * h * w + 2, DType.BF16);
   }
 
@@ -153,7 +165,7 @@ class WinogradTest {
       for (int i = 0; i < n; i++) {
         System.arraycopy(image, 0, images, i * image.length, image.length);
       }
-      assertEquals(k == 1 ? 4 : 0, tile(op, DType.BF16, Shape.of(n, 28, 28, 32), 32));
+      assertEquals(k == 1 ? "4x1" : "none", tiling(op, DType.BF16, Shape.of(n, 28, 28, 32), 32));
       try (Tensor x = Tensor.allocate(device, DType.BF16, n, 28, 28, 32).write(images);
           Tensor w = Tensor.allocate(device, DType.F32, 9, 32, 32).write(weights)) {
         List<Tensor> out = device.apply(op, x, w);
@@ -168,22 +180,23 @@ class WinogradTest {
   /** Whole tiles and parts of them, one to a row and several, chunks that do not come out even. */
   @ParameterizedTest
   @CsvSource({
-    "3, 28, 28, 32, 48",
-    "33, 7, 7, 48, 32",
-    "8, 14, 14, 48, 32",
-    "129, 3, 4, 32, 32",
-    "2, 32, 33, 32, 48",
-    "5, 17, 21, 64, 32",
-    "64, 5, 6, 32, 32"
+    "4x1, 3, 28, 28, 32, 48",
+    "5x2, 33, 7, 7, 48, 32",
+    "5x1, 8, 14, 14, 48, 32",
+    "4x1, 129, 3, 4, 32, 32",
+    "5x1, 2, 32, 33, 32, 48",
+    "5x1, 5, 17, 21, 64, 32",
+    "5x1, 64, 5, 6, 32, 32",
+    "4x2, 16, 13, 13, 32, 48"
   })
-  void theContractHolds(int n, int h, int w, int channels, int filters) {
+  void theContractHolds(String tiling, int n, int h, int w, int channels, int filters) {
     Conv2d op = new Conv2d(Taps.square(3));
     TensorSpec x = TensorSpec.of(DType.F32, n, h, w, channels);
     TensorSpec weights = TensorSpec.of(DType.F32, 9, channels, filters);
     TensorSpec bias = TensorSpec.of(DType.F32, filters);
     TensorSpec y = TensorSpec.of(DType.F32, n, h, w, filters);
     TensorSpec ofImages = TensorSpec.of(DType.F32, n, 1, 1, filters);
-    assertEquals(4, tile(op, DType.F32, x.shape(), filters));
+    assertEquals(tiling, tiling(op, DType.F32, x.shape(), filters));
     run(op, List.of(x, weights), 9 * channels + 2);
     run(op, List.of(x, weights, bias), 9 * channels + 2);
     run(op, List.of(x, weights, bias, y), 9 * channels + 3);
@@ -200,24 +213,31 @@ class WinogradTest {
   void otherConvolutionsAreLeftAlone() {
     Shape x = Shape.of(8, 28, 28, 64);
     Conv2d square = new Conv2d(Taps.square(3));
-    assertEquals(4, tile(square, DType.F32, x, 64));
+    assertEquals("4x1", tiling(square, DType.F32, x, 64));
     boolean slow = device.multipliesBf16Slowly();
-    assertEquals(slow ? 4 : 0, tile(square, DType.BF16, x, 64));
-    assertEquals(4, tileForWeights(DType.F32, x, 64));
-    assertEquals(slow ? 7 : 0, tileForWeights(DType.BF16, x, 64));
-    assertEquals(slow ? 4 : 0, tileForWeights(DType.BF16, Shape.of(16, 16, 16, 64), 64));
-    Shape odd = Shape.of(64, 5, 7, 64);
-    assertEquals(4, tile(square, DType.F32, odd, 64));
-    assertEquals(0, tile(square, DType.BF16, odd, 64), "almost half of the tiles is empty");
-    assertEquals(slow ? 4 : 0, tileForWeights(DType.BF16, odd, 64));
-    assertEquals(0, tileForWeights(DType.BF16, odd, 32), "few channels");
-    assertEquals(0, tile(square, DType.F32, x, 40), "whole vectors only");
-    assertEquals(0, tile(square, DType.F32, x, 16), "too few channels");
-    assertEquals(0, tile(square, DType.F32, Shape.of(1, 28, 28, 64), 64), "tiles");
-    assertEquals(0, tile(new Conv2d(Taps.square(3), 2, 2, null), DType.F32, x, 64));
-    assertEquals(0, tile(new Conv2d(Taps.square(5)), DType.F32, x, 64));
-    assertEquals(0, tile(new Conv2d(Taps.masked(3, true)), DType.F32, x, 64));
-    assertEquals(0, tile(new Conv2d(Taps.rectangle(-2, 0, -1, 1)), DType.F32, x, 64));
+    assertEquals(slow ? "4x1" : "none", tiling(square, DType.BF16, x, 64));
+    assertEquals("4x1", tilingForWeights(DType.F32, x, 64));
+    assertEquals(slow ? "7x1" : "none", tilingForWeights(DType.BF16, x, 64));
+    assertEquals(slow ? "4x1" : "none", tilingForWeights(DType.BF16, Shape.of(9, 16, 15, 64), 64));
+    assertEquals(slow ? "7x2" : "none", tilingForWeights(DType.BF16, Shape.of(16, 16, 16, 64), 64));
+    Shape odd = Shape.of(160, 4, 3, 64);
+    assertEquals("4x1", tiling(square, DType.F32, odd, 64));
+    assertEquals(
+        "none",
+        tiling(square, DType.BF16, odd, 64),
+        "a quarter of the tiles is empty, and they are small");
+    assertEquals(slow ? "4x1" : "none", tilingForWeights(DType.BF16, odd, 64));
+    assertEquals("none", tilingForWeights(DType.BF16, odd, 32), "few channels");
+    Shape tiny = Shape.of(400, 2, 2, 64);
+    assertEquals("none", tiling(square, DType.F32, tiny, 64), "taps outside");
+    assertEquals(slow ? "7x2" : "none", tilingForWeights(DType.BF16, Shape.of(200, 3, 3, 64), 64));
+    assertEquals("none", tiling(square, DType.F32, x, 40), "whole vectors only");
+    assertEquals("none", tiling(square, DType.F32, x, 16), "too few channels");
+    assertEquals("none", tiling(square, DType.F32, Shape.of(1, 28, 28, 64), 64), "pixels");
+    assertEquals("none", tiling(new Conv2d(Taps.square(3), 2, 2, null), DType.F32, x, 64));
+    assertEquals("none", tiling(new Conv2d(Taps.square(5)), DType.F32, x, 64));
+    assertEquals("none", tiling(new Conv2d(Taps.masked(3, true)), DType.F32, x, 64));
+    assertEquals("none", tiling(new Conv2d(Taps.rectangle(-2, 0, -1, 1)), DType.F32, x, 64));
   }
 
   /** By name. */
@@ -226,7 +246,9 @@ class WinogradTest {
     "0, pixels", "0, outputs", "0, plus f32", "0, plus bf16", "0, slopes", "0, weights",
         "0, weightSlopes",
     "1, pixels", "1, outputs", "1, plus f32", "1, plus bf16", "1, slopes", "1, weights",
-        "1, weightSlopes"
+        "1, weightSlopes",
+    "2, pixels", "2, outputs", "2, plus f32", "2, plus bf16", "2, slopes", "2, weights",
+        "2, weightSlopes"
   })
   void transformsAreThoseOfTheirPoints(int which, String name) {
     BiConsumer<TileLoops, TileLoops.Streams> transform =
@@ -272,7 +294,7 @@ class WinogradTest {
         most = Math.max(most, Math.abs(value));
       }
       assertTrue(most > 1);
-      double tolerance = which == 0 ? 4e-6 : 1e-6 * most; // of seven outputs the last have 2.25^6
+      double tolerance = which == 0 ? 4e-6 : 1e-6 * most; // the last outputs have 1.7^4, 2.25^6
       for (int i = 0; i < results[0].length; i++) {
         assertEquals(results[1][i], results[0][i], tolerance, name + " " + i);
       }
