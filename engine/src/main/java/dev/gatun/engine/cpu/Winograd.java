@@ -48,7 +48,7 @@ abstract class Winograd implements Runnable {
   /** Rounds too roughly for all but sums over many pixels of what was rounded to bf16. */
   private static final int LARGE_TILE = 7;
 
-  /** More images to a side of a block save nothing where two do not. */
+  /** Images to a side of a block: with more, small batches would leave blocks half empty. */
   private static final int MOST_STACK = 2;
 
   private static final int LEAST_CHUNK_TILES = 64;
